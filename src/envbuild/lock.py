@@ -1,0 +1,479 @@
+"""Locks: every artifact that will be installed, by digest, for one platform and one Python.
+
+A lock is written as PEP 751 says, so that other installers can use it too; what that format has no word for
+stands under ``[tool.envbuild]``: platform, exact Python, the definition it was made from, packages of other
+kinds than pip's. `Resolution` is a lock in the making, which the plugins add their packages to in turn.
+"""
+
+from __future__ import annotations
+
+import datetime
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import tomli_w
+from packaging.markers import Marker
+from packaging.pylock import (
+    Package as PylockPackage,
+)
+from packaging.pylock import (
+    PackageArchive,
+    PackageDirectory,
+    PackageSdist,
+    PackageVcs,
+    PackageWheel,
+    Pylock,
+    PylockValidationError,
+)
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from envbuild.definition import without_credentials
+from envbuild.digest import Digest
+from envbuild.errors import LockError, PackageClash
+from envbuild.platform import Platform
+from envbuild.progress import QUIET, Progress
+
+LOCK_VERSION = 1
+"""The version of what stands under ``[tool.envbuild]``; readers refuse one that is greater."""
+
+ArtifactKind = Literal["wheel", "sdist", "archive", "directory", "vcs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file, folder or revision that a package is installed from.
+
+    :param kind: ``wheel`` and ``sdist`` come from an index, ``archive`` from a direct URL or path,
+        ``directory`` is a project on this machine, ``vcs`` a revision of a repository.
+    :param url: where it is fetched from, or ``None`` where ``path`` says; never with credentials.
+    :param path: relative to the lock's folder, with ``/``.
+    :param digest: of the file; ``None`` for directories and repositories, which have none.
+    :param size: of the file, in bytes.
+    :param revision: the full commit id of a ``vcs`` artifact.
+    :param tree: the digest of a directory's content; it is measured, not locked.
+    """
+
+    kind: ArtifactKind
+    url: str | None = None
+    path: str | None = None
+    digest: Digest | None = None
+    size: int | None = None
+    filename: str | None = None
+    editable: bool = False
+    revision: str | None = None
+    vcs: str | None = None
+    requested_revision: str | None = None
+    subdirectory: str | None = None
+    upload_time: datetime.datetime | None = None
+
+    @property
+    def is_source(self) -> bool:
+        """Whether something has to be built before it can be installed."""
+        return self.kind != "wheel" and not (self.filename or "").endswith(".whl")
+
+    @property
+    def place(self) -> str:
+        """Where it is fetched from, for messages."""
+        return self.url or self.path or ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """One package of a lock.
+
+    :param kind: the ecosystem it is installed by: ``pip``, ``wheel`` (a private one), ``conda`` …
+    :param details: what only the plugin of that kind understands, as text; part of the environment's id.
+    """
+
+    name: str
+    version: str | None
+    artifact: Artifact
+    kind: str = "pip"
+    marker: str | None = None
+    requires_python: str | None = None
+    index: str | None = None
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}" if self.version else f"{self.name} ({self.artifact.place})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """Everything that will be installed.
+
+    :param python: the exact version of the interpreter.
+    :param definition_digest: the definition that it was made from; ``None`` for another tool's lock.
+    :param inputs: files besides the definition that it was made from (constraint files, ``pyproject.toml`` of
+        local projects), by path relative to the lock, with their digests: they make it stale too.
+    """
+
+    python: str
+    platform: Platform
+    packages: tuple[Package, ...] = ()
+    definition_digest: Digest | None = None
+    as_of: datetime.date | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    created_by: str = "envbuild"
+    root: Path | None = field(default=None, compare=False)
+    """The folder that relative paths are meant from."""
+
+    def __post_init__(self) -> None:
+        ordered = sorted(self.packages, key=lambda each: (each.kind, each.name))
+        object.__setattr__(self, "packages", tuple(ordered))
+
+    @property
+    def built_from_source(self) -> tuple[Package, ...]:
+        """The packages for which code of theirs runs on this machine before they are installed."""
+        return tuple(each for each in self.packages if each.artifact.is_source)
+
+    def of_kind(self, *kinds: str) -> tuple[Package, ...]:
+        """The packages that the plugins of ``kinds`` install."""
+        return tuple(each for each in self.packages if each.kind in kinds)
+
+    def find(self, name: str) -> Package | None:
+        """The package of that name, whatever its kind."""
+        wanted = canonicalize_name(name)
+        return next((each for each in self.packages if each.name == wanted), None)
+
+    # -- the written form --------------------------------------------------------------------------------
+
+    def to_toml(self) -> str:
+        """Write it as PEP 751 says. Equal locks are written alike; `parse` undoes it."""
+        ours: dict[str, Any] = {
+            "lock-version": LOCK_VERSION,
+            "python": self.python,
+            "platform": str(self.platform),
+        }
+        if self.definition_digest:
+            ours["definition-digest"] = str(self.definition_digest)
+        if self.as_of:
+            ours["as-of"] = self.as_of
+        if self.inputs:
+            ours["inputs"] = dict(sorted(self.inputs.items()))
+        others = [_foreign_to_dict(each) for each in self.packages if each.kind not in ("pip", "wheel")]
+        if others:
+            ours["packages"] = others
+        pylock = Pylock(
+            lock_version=Version("1.0"),
+            created_by=self.created_by,
+            requires_python=SpecifierSet(f"=={self.python}.*" if self.python.count(".") < 2 else f"=={self.python}"),
+            packages=[_to_pylock(each) for each in self.packages if each.kind in ("pip", "wheel")],
+            tool={"envbuild": ours},
+        )
+        return tomli_w.dumps(pylock.to_dict(), multiline_strings=False)
+
+    @classmethod
+    def parse(cls, text: str, *, where: str = "pylock.toml", root: Path | None = None) -> Lock:
+        """Read a lock that `to_toml` wrote.
+
+        :param where: the file's name, for messages.
+        :raises LockError: it is not valid PEP 751, was not made by envbuild, or by a newer one.
+        """
+        pylock = read_pylock(text, where=where)
+        ours = (pylock.tool or {}).get("envbuild")
+        if not isinstance(ours, Mapping):
+            raise LockError(f"{where}: made by {pylock.created_by}, not by envbuild")
+        if not isinstance(ours.get("lock-version"), int) or ours["lock-version"] > LOCK_VERSION:
+            raise LockError(
+                f"{where}: written by a newer envbuild (lock version {ours.get('lock-version')})",
+                hint="upgrade envbuild",
+            )
+        try:
+            digest = ours.get("definition-digest")
+            packages = [from_pylock(each) for each in pylock.packages]
+            packages += [_foreign_from_dict(each) for each in ours.get("packages", ())]
+            return cls(
+                python=str(Version(ours["python"])),
+                platform=Platform.parse(ours["platform"]),
+                packages=tuple(packages),
+                definition_digest=Digest.parse(digest) if digest else None,
+                as_of=ours.get("as-of"),
+                inputs={str(path): str(found) for path, found in ours.get("inputs", {}).items()},
+                created_by=pylock.created_by,
+                root=root,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise LockError(
+                f"{where}: [tool.envbuild] is damaged: {error}", hint="make the lock again: envbuild lock"
+            ) from error
+
+
+def read_pylock(text: str, *, where: str) -> Pylock:
+    """Read any PEP 751 lock, whoever made it.
+
+    :raises LockError: it is not valid TOML, or not valid PEP 751.
+    """
+    try:
+        return Pylock.from_dict(tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
+        raise LockError(f"{where}: not a valid lock file (PEP 751): {error}") from error
+
+
+def from_pylock(package: PylockPackage, artifact: object = None) -> Package:
+    """Translate a package of a PEP 751 lock.
+
+    :param artifact: which of its artifacts to install; by default the only wheel, else the source.
+    :raises ValueError: the artifact has no sha256.
+    """
+    chosen = artifact or (package.wheels[0] if package.wheels else None)
+    chosen = chosen or package.sdist or package.archive or package.directory or package.vcs
+    made: Artifact
+    match chosen:
+        case PackageWheel() | PackageSdist() | PackageArchive():
+            made = Artifact(
+                kind={PackageWheel: "wheel", PackageSdist: "sdist", PackageArchive: "archive"}[type(chosen)],  # type: ignore[arg-type]
+                url=without_credentials(chosen.url) if chosen.url else None,
+                path=chosen.path,
+                digest=_sha256(package.name, chosen.hashes),
+                size=chosen.size,
+                filename=getattr(chosen, "name", None) or _last(chosen.url or chosen.path),
+                subdirectory=getattr(chosen, "subdirectory", None),
+                upload_time=chosen.upload_time,
+            )
+        case PackageDirectory():
+            made = Artifact(
+                kind="directory",
+                path=chosen.path,
+                editable=bool(chosen.editable),
+                subdirectory=chosen.subdirectory,
+            )
+        case PackageVcs():
+            made = Artifact(
+                kind="vcs",
+                url=without_credentials(chosen.url) if chosen.url else None,
+                path=chosen.path,
+                vcs=chosen.type,
+                revision=chosen.commit_id,
+                requested_revision=chosen.requested_revision,
+                subdirectory=chosen.subdirectory,
+            )
+        case _:
+            raise ValueError(f"{package.name}: nothing to install it from")
+    ours = (package.tool or {}).get("envbuild", {})
+    return Package(
+        name=package.name,
+        version=str(package.version) if package.version else None,
+        artifact=made,
+        kind=str(ours.get("kind", "pip")),
+        marker=str(package.marker) if package.marker else None,
+        requires_python=str(package.requires_python) if package.requires_python else None,
+        index=package.index,
+    )
+
+
+def _to_pylock(package: Package) -> PylockPackage:
+    artifact = package.artifact
+    kept: dict[str, Any] = {}
+    hashes = {"sha256": artifact.digest.hex} if artifact.digest else {}
+    common: dict[str, Any] = {"url": artifact.url, "path": artifact.path}
+    match artifact.kind:
+        case "wheel" | "sdist":
+            # The file name is only written where neither URL nor path ends with it (PEP 751, "name").
+            shown = None if artifact.filename == _last(artifact.url or artifact.path) else artifact.filename
+            common |= {"name": shown, "size": artifact.size, "hashes": hashes, "upload_time": artifact.upload_time}
+            if artifact.kind == "wheel":
+                kept["wheels"] = [PackageWheel(**common)]
+            else:
+                kept["sdist"] = PackageSdist(**common)
+        case "archive":
+            kept["archive"] = PackageArchive(
+                **common,
+                size=artifact.size,
+                hashes=hashes,
+                upload_time=artifact.upload_time,
+                subdirectory=artifact.subdirectory,
+            )
+        case "directory":
+            kept["directory"] = PackageDirectory(
+                path=artifact.path or ".", editable=artifact.editable or None, subdirectory=artifact.subdirectory
+            )
+        case "vcs":
+            kept["vcs"] = PackageVcs(
+                **common,
+                type=artifact.vcs or "git",
+                commit_id=artifact.revision or "",
+                requested_revision=artifact.requested_revision,
+                subdirectory=artifact.subdirectory,
+            )
+    return PylockPackage(
+        name=canonicalize_name(package.name),
+        version=Version(package.version) if package.version else None,
+        marker=Marker(package.marker) if package.marker else None,
+        requires_python=SpecifierSet(package.requires_python) if package.requires_python else None,
+        index=package.index,
+        tool={"envbuild": {"kind": package.kind}} if package.kind != "pip" else None,
+        **kept,
+    )
+
+
+def _foreign_to_dict(package: Package) -> dict[str, Any]:
+    """A package that PEP 751 has no words for, such as conda's."""
+    artifact = package.artifact
+    written = {
+        "kind": package.kind,
+        "name": package.name,
+        "version": package.version,
+        "url": artifact.url,
+        "path": artifact.path,
+        "sha256": artifact.digest.hex if artifact.digest else None,
+        "size": artifact.size,
+        "details": dict(sorted(package.details.items())) or None,
+    }
+    return {key: value for key, value in written.items() if value is not None}
+
+
+def _foreign_from_dict(form: Mapping[str, Any]) -> Package:
+    return Package(
+        kind=form["kind"],
+        name=form["name"],
+        version=form.get("version"),
+        artifact=Artifact(
+            kind="archive",
+            url=form.get("url"),
+            path=form.get("path"),
+            digest=Digest(form["sha256"]) if "sha256" in form else None,
+            size=form.get("size"),
+            filename=_last(form.get("url") or form.get("path")),
+        ),
+        details={str(key): str(value) for key, value in form.get("details", {}).items()},
+    )
+
+
+def _sha256(name: str, hashes: Mapping[str, str]) -> Digest:
+    try:
+        return Digest(hashes["sha256"].lower())
+    except KeyError:
+        raise ValueError(f"{name}: an artifact has no sha256, only {', '.join(hashes) or 'nothing'}") from None
+
+
+def _last(place: str | None) -> str | None:
+    return unquote(PurePosixPath(urlsplit(place).path).name) if place else None
+
+
+# -- a lock in the making ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockRequest:
+    """How a definition is to be locked.
+
+    :param previous: the lock that there was; what it has stays unless the definition forbids it.
+    :param upgrade: names of packages to bring up to date nonetheless, or ``True`` for all.
+    :param offline: use what is cached, and fail rather than ask the network.
+    :param source: packages that may be built from source although wheels of other versions fit.
+    :param scratch: a folder of the call's own for temporary files, gone afterwards.
+    :param store: the folder of the content-addressed store, to be opened with `envbuild.Store`.
+    :param variables: values for ``${NAME}`` in URLs, and where engines find their settings.
+    """
+
+    scratch: Path
+    store: Path
+    previous: Lock | None = None
+    upgrade: frozenset[str] | Literal[True] = frozenset()
+    offline: bool = False
+    source: frozenset[str] = frozenset()
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    progress: Progress = QUIET
+
+
+@dataclass(slots=True, kw_only=True)
+class Resolution:
+    """A lock in the making: what the plugins before have pinned, and where the next adds its own.
+
+    :param python: the exact version that the environment will have.
+    :param interpreter: such an interpreter on this machine, or ``None`` where there is none (a lock for another
+        machine); to be asked about tags and markers, never to be installed into.
+    """
+
+    python: str
+    interpreter: Path | None
+    request: LockRequest
+    packages: tuple[Package, ...] = ()
+    inputs: Mapping[str, Digest] = field(default_factory=dict)
+
+    def add(self, *packages: Package) -> None:
+        """Pin ``packages``.
+
+        :raises PackageClash: one of that name has been pinned already; both are named.
+        """
+        present = {each.name: each for each in self.packages}
+        for each in packages:
+            other = present.get(each.name)
+            if other:
+                raise PackageClash(
+                    f"{each.name} is asked for twice: {other.version} by {other.kind} and {each.version} by {each.kind}",
+                    hint=f"ask for {each.name} in one place only",
+                )
+            present[each.name] = each
+        self.packages = tuple(present.values())
+
+    def made_from(self, inputs: Mapping[str, Digest]) -> None:
+        """Note files besides the definition that the answer depends on: a change makes the lock stale."""
+        self.inputs = {**self.inputs, **inputs}
+
+    def lock(
+        self, platform: Platform, definition_digest: Digest, as_of: datetime.date | None, root: Path | None
+    ) -> Lock:
+        """The finished lock."""
+        return Lock(
+            python=self.python,
+            platform=platform,
+            packages=self.packages,
+            definition_digest=definition_digest,
+            as_of=as_of,
+            inputs={path: str(digest) for path, digest in self.inputs.items()},
+            root=root,
+        )
+
+
+# -- comparing -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One package that two locks do not share: ``before`` or ``after`` is ``None`` where it is absent."""
+
+    name: str
+    before: Package | None
+    after: Package | None
+
+    def __str__(self) -> str:
+        if self.before is None:
+            return f"+ {self.after}"
+        if self.after is None:
+            return f"- {self.before}"
+        if self.before.version == self.after.version:
+            return f"~ {self.after} (other bytes)"
+        return f"~ {self.name} {self.before.version} → {self.after.version}"
+
+
+def changes(before: Iterable[Package], after: Iterable[Package]) -> tuple[Change, ...]:
+    """Which packages were added, removed or replaced; by name."""
+    old = {each.name: each for each in before}
+    new = {each.name: each for each in after}
+    same: Callable[[Package | None], Any] = lambda each: each and (  # noqa: E731
+        each.version, each.artifact.digest, each.artifact.revision, each.artifact.path, each.kind
+    )  # fmt: skip
+    return tuple(
+        Change(name, old.get(name), new.get(name))
+        for name in sorted(old.keys() | new.keys())
+        if same(old.get(name)) != same(new.get(name))
+    )
+
+
+def relative_to(package: Package, root: Path, there: Path) -> Package:
+    """The same package with its path, relative to ``root`` so far, told from ``there``."""
+    path = package.artifact.path
+    if path is None or PurePosixPath(path).is_absolute():
+        return package
+    import os.path
+
+    told = Path(os.path.relpath(root / path, there)).as_posix()
+    return replace(package, artifact=replace(package.artifact, path=told))

@@ -1,0 +1,128 @@
+"""Plugins: who answers the hooks.
+
+Plugins are found by entry point, and loaded the first time that a hook is about to be called. One that cannot
+be loaded is remembered with its error and left out: it takes nothing down with it, and is named where it is
+missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from envbuild import hookspecs
+from envbuild.errors import PluginMissing
+
+HOOKS = ("resolve_dependencies", "compute_hash", "build_image", "run_target", "deploy_target")
+
+_EXTRAS = {"conda": "conda", "docker": "docker", "gpu": "gpu", "spark": "docker"}
+"""Which extra brings the plugin for a section of the definition, or for a target."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plugin:
+    """A plugin that was found.
+
+    :param distribution: the distribution that brings it, as ``name version``.
+    :param hooks: the hooks that it answers.
+    :param error: why it could not be loaded; empty where it could.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    hooks: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Plugins:
+    """The plugins of one process, ready to be asked.
+
+    :param points: the entry points to load; by default all that are installed.
+    """
+
+    def __init__(self, points: Iterable[EntryPoint] | None = None) -> None:
+        self.manager = pluggy.PluginManager(hookspecs.GROUP)
+        self.manager.add_hookspecs(hookspecs)
+        self.found: list[Plugin] = []
+        for point in _unique(entry_points(group=hookspecs.GROUP) if points is None else points):
+            self._load(point)
+
+    @property
+    def hook(self) -> Any:
+        """The hooks, to be called with keyword arguments."""
+        return self.manager.hook
+
+    def register(self, plugin: object, name: str) -> None:
+        """Add a plugin that has no entry point, as tests and embedding programs do."""
+        self.manager.register(plugin, name)
+        self.manager.check_pending()
+        self.found.append(
+            Plugin(name=name, module=type(plugin).__name__, distribution="-", hooks=self._answers(plugin))
+        )
+
+    def gather(self, hook: str, **arguments: Any) -> dict[str, Any]:
+        """Ask every plugin, in order, and give the answers that are not ``None`` by the plugin's name."""
+        answers = {}
+        caller = getattr(self.hook, hook)
+        for implementation in reversed(caller.get_hookimpls()):
+            names = implementation.argnames
+            answer = implementation.function(**{name: arguments[name] for name in names})
+            if answer is not None:
+                answers[implementation.plugin_name] = answer
+        return answers
+
+    def missing(self, what: str, name: str) -> PluginMissing:
+        """The error for a section or target that nobody took on, with what to do about it."""
+        broken = [f"{each.name} ({each.distribution}): {each.error}" for each in self.found if each.error]
+        hint = f"pip install 'envbuild[{_EXTRAS[name]}]'" if name in _EXTRAS else "see 'envbuild plugins'"
+        if broken:
+            hint += "; these plugins could not be loaded: " + "; ".join(broken)
+        elif name in _EXTRAS:
+            hint += f" (or another plugin that answers for {name!r})"
+        return PluginMissing(f"no installed plugin takes on the {what} {name!r}", hint=hint)
+
+    def _load(self, point: EntryPoint) -> None:
+        distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "-"
+        try:
+            plugin = point.load()
+            self.manager.register(plugin, point.name)
+            self.manager.check_pending()
+        # Whatever a stranger's module raises on import must not take envbuild down.
+        except Exception as error:
+            self.manager.unregister(name=point.name)
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.found.append(Plugin(name=point.name, module=point.value, distribution=distribution, error=reason))
+        else:
+            self.found.append(
+                Plugin(
+                    name=point.name,
+                    module=point.value,
+                    distribution=distribution,
+                    hooks=self._answers(plugin),
+                )
+            )
+
+    def _answers(self, plugin: object) -> tuple[str, ...]:
+        callers = self.manager.get_hookcallers(plugin) or []
+        names = {caller.name for caller in callers}
+        return tuple(hook for hook in HOOKS if hook in names)
+
+
+def _unique(points: Iterable[EntryPoint]) -> list[EntryPoint]:
+    """The entry points in the order of their names, each name once: a source tree on the path shadows an install."""
+    seen: dict[str, EntryPoint] = {}
+    for point in points:
+        seen.setdefault(point.name, point)
+    return [seen[name] for name in sorted(seen)]
+
+
+@cache
+def load_plugins() -> Plugins:
+    """The installed plugins, loaded once per process."""
+    return Plugins()

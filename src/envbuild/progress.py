@@ -1,0 +1,35 @@
+"""Progress: what a long step tells about itself while it goes on.
+
+Code that takes time is passed a `Progress` and tells it; whoever made it decides whether anything is shown.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Where a step tells what it is doing."""
+
+    def step(self, doing: str) -> AbstractContextManager[None]:
+        """Say that ``doing`` ("Resolving 12 requirements") goes on until the context ends."""
+        ...
+
+    def note(self, message: str) -> None:
+        """Say something that the user should see whether or not anything is animated."""
+        ...
+
+
+class _Quiet:
+    """Tells nobody."""
+
+    def step(self, doing: str) -> AbstractContextManager[None]:  # noqa: ARG002
+        return nullcontext()
+
+    def note(self, message: str) -> None:
+        pass
+
+
+QUIET: Progress = _Quiet()
+"""Progress that nobody watches."""
