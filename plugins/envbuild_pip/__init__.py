@@ -1,1 +1,1 @@
-"""To be written."""
+"""pip packages, through uv. `plugin` answers the hooks; its docstring says what the other modules are for."""

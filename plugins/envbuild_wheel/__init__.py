@@ -1,1 +1,1 @@
-"""To be written."""
+"""Private wheels: packages that are on no index. `plugin` answers the hooks."""

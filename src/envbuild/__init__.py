@@ -6,9 +6,11 @@ What stands here is what plugins and programs may rely on; a name is imported wh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# Not from typing: importing that would take a third of what a warm `envbuild run` may.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from envbuild.definition import (
         Definition as Definition,
     )
@@ -98,6 +100,7 @@ if TYPE_CHECKING:
     from envbuild.platform import Platform as Platform
     from envbuild.process import run_program as run_program
     from envbuild.progress import Progress as Progress
+    from envbuild.snapshot import source_digest as source_digest
     from envbuild.store import Store as Store
 
 __version__ = "0.1.0"
@@ -125,6 +128,7 @@ _HOME = {
     "platform": ("Platform",),
     "process": ("run_program",),
     "progress": ("Progress",),
+    "snapshot": ("source_digest",),
     "store": ("Store",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -105,6 +105,7 @@ class Requirement:
         except InvalidRequirement as error:
             raise ValueError(str(error).splitlines()[0]) from error
         parsed.name = canonicalize_name(parsed.name)
+        parsed.extras = {canonicalize_name(each) for each in parsed.extras}
         if parsed.url:
             parsed.url = without_credentials(parsed.url)
         return cls(str(parsed), editable, ordered)
@@ -308,9 +309,7 @@ class Definition:
             "pip": sorted(_requirement_content(each) for each in set(self.pip)),
             "constraints": sorted(_requirement_content(each) for each in set(self.constraints)),
             "options": self.options.content(),
-            "wheels": sorted(
-                f"{each.digest} {each.filename}[{','.join(each.extras)}]{each.marker}" for each in set(self.wheels)
-            ),
+            "wheels": sorted(_wheel_content(each) for each in set(self.wheels)),
             "conda": sorted({" ".join(each.split()) for each in self.conda}),
             "channels": list(self.channels),
             "variables": dict(self.variables),
@@ -404,6 +403,20 @@ class Definition:
             raise DefinitionError(*reader.problems)
         return definition
 
+    @classmethod
+    def from_content(cls, content: Mapping[str, Any], *, name: str | None = None, root: Path | None = None) -> Definition:
+        """Make the definition that has this `content`.
+
+        >>> asked = Definition(python="3.11", pip=(Requirement.parse("./lib", editable=True),), secrets=("TOKEN",))
+        >>> Definition.from_content(asked.content()).content() == asked.content()
+        True
+        """
+        form = dict(content)
+        form["pip"] = [_requirement_form(each) for each in content.get("pip", ())]
+        form["constraints"] = [_requirement_form(each) for each in content.get("constraints", ())]
+        form["wheels"] = [_wheel_url(each) for each in content.get("wheels", ())]
+        return replace(cls.from_dict(form), name=name, root=root)
+
     def named(self, name: str) -> Definition:
         """The same definition under another name."""
         return replace(self, name=name)
@@ -430,6 +443,22 @@ def python_range(text: str) -> SpecifierSet:
 def _requirement_content(requirement: Requirement) -> str:
     flags = ("-e " if requirement.editable else "") + requirement.text
     return " ".join((flags, *(f"--hash={digest}" for digest in requirement.hashes)))
+
+
+def _requirement_form(written: str) -> dict[str, Any]:
+    text, *hashes = written.split(" --hash=")
+    return {"requirement": text.removeprefix("-e "), "editable": text.startswith("-e "), "hashes": hashes}
+
+
+def _wheel_content(wheel: WheelRef) -> str:
+    return f"{wheel.digest} {wheel.filename}[{','.join(wheel.extras)}]{wheel.marker}"
+
+
+def _wheel_url(written: str) -> str:
+    digest, _, rest = written.partition(" ")
+    filename, _, rest = rest.partition("[")
+    extras, _, marker = rest.partition("]")
+    return str(WheelRef(filename, Digest.parse(digest), tuple(filter(None, extras.split(","))), marker))
 
 
 def _plain(value: Any) -> Any:

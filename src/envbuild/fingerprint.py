@@ -28,7 +28,7 @@ RECIPE = 1
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A canonical document: ``kind`` is ``definition`` or ``environment``.
+    """A canonical document: ``kind`` is ``definition``, ``lock`` or ``environment``.
 
     >>> document = Document("definition", {"pip": ["numpy"]})
     >>> Document.parse(document.encoded) == document
@@ -75,6 +75,12 @@ def definition_document(definition: Definition) -> Document:
     return Document("definition", definition.content())
 
 
+def lock_document(definition: Definition) -> Document:
+    """What a lock depends on: everything but what only matters when something runs."""
+    content = {key: value for key, value in definition.content().items() if key not in ("variables", "secrets")}
+    return Document("lock", content)
+
+
 def environment_document(lock: Lock, answers: Mapping[str, Mapping[str, Any]]) -> Document:
     """What the environment's id is taken of.
 
@@ -101,7 +107,7 @@ class Difference:
     after: Any
 
     def __str__(self) -> str:
-        place = " › ".join(self.path)
+        place = ": ".join(self.path)
         if self.before is None:
             return f"{place}: added {_short(self.after)}"
         if self.after is None:

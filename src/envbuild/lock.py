@@ -109,7 +109,8 @@ class Lock:
     """Everything that will be installed.
 
     :param python: the exact version of the interpreter.
-    :param definition_digest: the definition that it was made from; ``None`` for another tool's lock.
+    :param made_from: the digest of what a lock depends on in the definition it was made from (see
+        `envbuild.fingerprint.lock_document`); ``None`` for another tool's lock.
     :param inputs: files besides the definition that it was made from (constraint files, ``pyproject.toml`` of
         local projects), by path relative to the lock, with their digests: they make it stale too.
     """
@@ -117,7 +118,7 @@ class Lock:
     python: str
     platform: Platform
     packages: tuple[Package, ...] = ()
-    definition_digest: Digest | None = None
+    made_from: Digest | None = None
     as_of: datetime.date | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     created_by: str = "envbuild"
@@ -151,8 +152,8 @@ class Lock:
             "python": self.python,
             "platform": str(self.platform),
         }
-        if self.definition_digest:
-            ours["definition-digest"] = str(self.definition_digest)
+        if self.made_from:
+            ours["made-from"] = str(self.made_from)
         if self.as_of:
             ours["as-of"] = self.as_of
         if self.inputs:
@@ -186,14 +187,14 @@ class Lock:
                 hint="upgrade envbuild",
             )
         try:
-            digest = ours.get("definition-digest")
+            made_from = ours.get("made-from")
             packages = [from_pylock(each) for each in pylock.packages]
             packages += [_foreign_from_dict(each) for each in ours.get("packages", ())]
             return cls(
                 python=str(Version(ours["python"])),
                 platform=Platform.parse(ours["platform"]),
                 packages=tuple(packages),
-                definition_digest=Digest.parse(digest) if digest else None,
+                made_from=Digest.parse(made_from) if made_from else None,
                 as_of=ours.get("as-of"),
                 inputs={str(path): str(found) for path, found in ours.get("inputs", {}).items()},
                 created_by=pylock.created_by,
@@ -387,14 +388,14 @@ class LockRequest:
 class Resolution:
     """A lock in the making: what the plugins before have pinned, and where the next adds its own.
 
-    :param python: the exact version that the environment will have.
+    :param python: the exact version that the environment will have, once a plugin has pinned it.
     :param interpreter: such an interpreter on this machine, or ``None`` where there is none (a lock for another
         machine); to be asked about tags and markers, never to be installed into.
     """
 
-    python: str
-    interpreter: Path | None
     request: LockRequest
+    python: str | None = None
+    interpreter: Path | None = None
     packages: tuple[Package, ...] = ()
     inputs: Mapping[str, Digest] = field(default_factory=dict)
 
@@ -408,29 +409,27 @@ class Resolution:
             other = present.get(each.name)
             if other:
                 raise PackageClash(
-                    f"{each.name} is asked for twice: {other.version} by {other.kind} and {each.version} by {each.kind}",
+                    f"{each.name} is asked for twice: {other} by {other.kind} and {each} by {each.kind}",
                     hint=f"ask for {each.name} in one place only",
                 )
             present[each.name] = each
         self.packages = tuple(present.values())
 
-    def made_from(self, inputs: Mapping[str, Digest]) -> None:
-        """Note files besides the definition that the answer depends on: a change makes the lock stale."""
-        self.inputs = {**self.inputs, **inputs}
+    def pin_python(self, version: str, interpreter: Path | None) -> None:
+        """Fix the Python of the environment; the first plugin to do so decides.
 
-    def lock(
-        self, platform: Platform, definition_digest: Digest, as_of: datetime.date | None, root: Path | None
-    ) -> Lock:
-        """The finished lock."""
-        return Lock(
-            python=self.python,
-            platform=platform,
-            packages=self.packages,
-            definition_digest=definition_digest,
-            as_of=as_of,
-            inputs={path: str(digest) for path, digest in self.inputs.items()},
-            root=root,
-        )
+        :raises PackageClash: another plugin has fixed it.
+        """
+        if self.python is not None:
+            raise PackageClash(f"Python is fixed twice: {self.python} and {version}")
+        self.python, self.interpreter = version, interpreter
+
+    def made_from(self, inputs: Mapping[str, Digest]) -> None:
+        """Note files besides the definition that the answer depends on: a change makes the lock stale.
+
+        :param inputs: their digests, by path relative to the definition's folder.
+        """
+        self.inputs = {**self.inputs, **inputs}
 
 
 # -- comparing -----------------------------------------------------------------------------------------------

@@ -1,0 +1,110 @@
+"""Answering: the lock that uv wrote, in envbuild's words."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import Request, urlopen
+
+from envbuild import Definition, Digest, LockError, Package, ResolutionFailed, from_pylock, read_pylock
+
+
+def packages(text: str, *, written_in: Path, root: Path, without: Iterable[str] = ()) -> tuple[Package, ...]:
+    """Read what uv wrote.
+
+    :param written_in: the folder of uv's lock, which its relative paths are meant from; ours are from ``root``.
+    :param without: names that other plugins have pinned.
+    :raises LockError: uv wrote something that is not PEP 751.
+    """
+    skipped = set(without)
+    pylock = read_pylock(text, where="the lock written by uv")
+    try:
+        found = [from_pylock(each) for each in pylock.packages if each.name not in skipped]
+    except ValueError as error:
+        raise LockError(f"cannot be locked: {error}", hint="an index that serves sha256 hashes is needed") from error
+    return tuple(_settled(each, written_in, root) for each in found)
+
+
+def _settled(package: Package, written_in: Path, root: Path) -> Package:
+    """``package`` with local files told as paths from ``root``, and with its size."""
+    artifact = package.artifact
+    path = _local_path(artifact.url, artifact.path, written_in)
+    if path is None:
+        return package
+    told = os.path.relpath(path, root).replace(os.sep, "/")
+    size = path.stat().st_size if path.is_file() else None
+    return replace(package, artifact=replace(artifact, url=None, path=told, size=size))
+
+
+def _local_path(url: str | None, path: str | None, base: Path) -> Path | None:
+    if path is not None:
+        return (base / path).resolve()
+    if url is not None and url.startswith("file:"):
+        return Path(unquote(urlsplit(url).path))
+    return None
+
+
+def sized(found: Iterable[Package], definition: Definition) -> tuple[Package, ...]:
+    """``found`` with the sizes that an index did not tell, asked of the files' servers where they answer."""
+    secrets = {urlsplit(url).hostname: full for url, full in definition.credentials.items()}
+    return tuple(
+        replace(each, artifact=replace(each.artifact, size=_remote_size(each.artifact.url, secrets)))
+        if each.artifact.digest and each.artifact.size is None and each.artifact.url
+        else each
+        for each in found
+    )
+
+
+def _remote_size(url: str, secrets: Mapping[str | None, str]) -> int | None:
+    if not url.startswith(("http://", "https://")):
+        return None
+    asked = Request(url, method="HEAD")  # noqa: S310
+    full = secrets.get(urlsplit(url).hostname)
+    if full:
+        import base64
+
+        user = urlsplit(full).netloc.rpartition("@")[0]
+        asked.add_header("Authorization", "Basic " + base64.b64encode(unquote(user).encode()).decode())
+    try:
+        with urlopen(asked, timeout=10) as answer:  # noqa: S310
+            return int(answer.headers["Content-Length"])
+    except (URLError, OSError, TypeError, ValueError):
+        # PEP 751 recommends the size and does not require it; the digest is what is checked.
+        return None
+
+
+def check_hashes(found: Iterable[Package], definition: Definition) -> None:
+    """Hold what was locked against the hashes that the definition allows.
+
+    :raises ResolutionFailed: an artifact is none of those that its requirement admits, or hashes are
+        required and a requirement has none.
+    """
+    allowed = {each.name: set(each.hashes) for each in definition.pip if each.name and each.hashes}
+    wrong = [
+        f"{each}: {each.artifact.place} has sha256:{each.artifact.digest.hex}, and the definition admits "
+        f"{', '.join(sorted(allowed[each.name]))}"
+        for each in found
+        if each.name in allowed and each.artifact.digest and str(each.artifact.digest) not in allowed[each.name]
+    ]
+    if definition.options.require_hashes:
+        wrong += [f"{each}: hashes are required, and the definition has none" for each in found if each.name not in allowed]
+    if wrong:
+        raise ResolutionFailed("\n".join(wrong), hint="correct the --hash options, or remove them: a lock has its own")
+
+
+def project_files(definition: Definition, root: Path) -> dict[str, Digest]:
+    """The files of local projects that say what they depend on, with their digests."""
+    found = {}
+    for requirement in definition.pip:
+        if not requirement.is_path:
+            continue
+        folder = root / requirement.text.split("[")[0].split(" ;")[0].strip()
+        for name in ("pyproject.toml", "setup.py", "setup.cfg"):
+            file = folder / name
+            if file.is_file():
+                found[os.path.relpath(file, root).replace(os.sep, "/")] = Digest.of(file.read_bytes())
+    return found

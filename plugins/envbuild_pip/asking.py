@@ -1,0 +1,127 @@
+"""Asking: a definition in uv's words. Nothing here runs anything."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from envbuild import Definition, Package, Platform, Requirement
+
+_TRIPLES = {
+    ("linux", "gnu"): "{}-unknown-linux-gnu",
+    ("linux", "musl"): "{}-unknown-linux-musl",
+    ("macos", "gnu"): "{}-apple-darwin",
+    ("windows", "gnu"): "{}-pc-windows-msvc",
+}
+
+
+def triple(platform: Platform) -> str:
+    """What uv calls ``platform``.
+
+    >>> triple(Platform.parse("linux-aarch64"))
+    'aarch64-unknown-linux-gnu'
+    """
+    return _TRIPLES[platform.system, platform.libc].format(platform.machine)
+
+
+def requirements_file(definition: Definition, private: Mapping[str, Path], pinned: Iterable[Package] = ()) -> str:
+    """The requirements file that uv resolves.
+
+    Credentials that the definition's files spelled out go back into their URLs here, in a file that only we can
+    read and that is gone in a moment; ``${NAME}`` stays for uv to fill in.
+
+    :param private: where each private wheel lies, by the package's name.
+    :param pinned: what other plugins install, to be taken as given by version.
+    """
+    lines = list(index_lines(definition))
+    lines += [line(each, definition.root) for each in definition.pip]
+    for wheel in definition.wheels:
+        extras = f"[{','.join(wheel.extras)}]" if wheel.extras else ""
+        marker = f" ; {wheel.marker}" if wheel.marker else ""
+        lines.append(f"{wheel.name}{extras} @ {private[wheel.name].as_uri()}{marker}")
+    lines += [f"{each.name}=={each.version}" for each in pinned if each.version]
+    return "\n".join(lines) + "\n"
+
+
+def index_lines(definition: Definition) -> Iterable[str]:
+    """Where uv is to look, as lines of a requirements file."""
+    options, secret = definition.options, definition.credentials
+    if options.no_index:
+        yield "--no-index"
+    if options.index_url:
+        yield f"--index-url {secret.get(options.index_url, options.index_url)}"
+    for url in options.extra_index_urls:
+        yield f"--extra-index-url {secret.get(url, url)}"
+    for place in options.find_links:
+        yield f"--find-links {located(place, definition.root)}"
+
+
+def line(requirement: Requirement, root: Path | None) -> str:
+    """One requirement as a line, its path made absolute.
+
+    >>> line(Requirement.parse("./lib[fast]", editable=True), Path("/home/me/project"))
+    '-e file:///home/me/project/lib[fast]'
+    """
+    text = requirement.text
+    if requirement.is_path:
+        path, bracket, extras = text.partition("[")
+        extras, _, marker = extras.partition("]")
+        if not bracket:
+            path, _, marker = text.partition(" ;")
+            marker = f" ;{marker}" if marker else ""
+        text = f"{located(path.strip(), root)}{f'[{extras}]' if bracket else ''}{marker}"
+    return f"-e {text}" if requirement.editable else text
+
+
+def located(place: str, root: Path | None) -> str:
+    """A path as an absolute ``file:`` URL; a URL as it is."""
+    if "://" in place:
+        return place
+    path = ((root or Path.cwd()) / place).resolve()
+    return "file://" + quote(str(path))
+
+
+def cutoff(as_of: datetime.date) -> str:
+    """The moment at which the day ``as_of`` ends, in UTC: uv takes a mere date in the machine's own time zone.
+
+    >>> cutoff(datetime.date(2026, 1, 31))
+    '2026-02-01T00:00:00Z'
+    """
+    return f"{as_of + datetime.timedelta(days=1)}T00:00:00Z"
+
+
+def compile_arguments(
+    definition: Definition,
+    *,
+    python: str,
+    interpreter: Path,
+    platform: Platform | None,
+    only_binary: Iterable[str],
+    upgrade: Iterable[str] | bool,
+    offline: bool,
+) -> list[str]:
+    """The arguments of ``uv pip compile``, without its files.
+
+    :param platform: ``None`` where ``interpreter`` is the very one that the environment will have.
+    :param only_binary: packages that may not be built from source; ``:all:`` for every one.
+    """
+    options = definition.options
+    arguments = ["pip", "compile", "--quiet", "--format=pylock.toml", "--generate-hashes", "--no-header"]
+    arguments += ["--no-annotate", "--no-sources", f"--python={interpreter}"]
+    if platform:
+        arguments += [f"--python-version={python}", f"--python-platform={triple(platform)}"]
+    if definition.as_of:
+        arguments.append(f"--exclude-newer={cutoff(definition.as_of)}")
+    if options.pre:
+        arguments.append("--prerelease=allow")
+    arguments += [f"--no-binary={name}" for name in options.no_binary]
+    arguments += [f"--only-binary={name}" for name in sorted({*options.only_binary, *only_binary})]
+    if upgrade is True:
+        arguments.append("--upgrade")
+    elif upgrade:
+        arguments += [f"--upgrade-package={name}" for name in sorted(upgrade)]
+    if offline:
+        arguments.append("--offline")
+    return arguments

@@ -1,0 +1,67 @@
+"""pip packages, through uv: resolved into a PEP 751 lock, installed from it into a prefix.
+
+`resolving` pins, `installing` builds; `asking` and `answering` translate into uv's words and back, `interpreters`
+finds Pythons, `uv` runs the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from envbuild import BuildRequest, Definition, Digest, Image, Lock, Package, Platform, Resolution, hookimpl
+
+
+@hookimpl(trylast=True)
+def resolve_dependencies(definition: Definition, platform: Platform, resolution: Resolution) -> tuple[str, ...]:
+    """Pin Python, unless it is pinned, and the pip requirements around what is there already."""
+    from envbuild_pip import answering, locked, resolving
+
+    resolving.pin_python(definition, platform, resolution)
+    root = definition.root
+    if definition.pylock:
+        resolution.add(*locked.select(definition, platform, resolution))
+        return ("pip",)
+    if definition.pip or definition.wheels:
+        found = resolving.resolve(definition, platform, resolution)
+        answering.check_hashes(found, definition)
+        resolution.add(*answering.sized(found, definition))
+        if root:
+            resolution.made_from(answering.project_files(definition, root))
+    return ("pip",)
+
+
+@hookimpl
+def compute_hash(definition: Definition, lock: Lock) -> Mapping[str, Any] | None:  # noqa: ARG001
+    """Give each package's version and digest; a local project counts by its content, a repository by its commit."""
+    return {each.name: _identity(each, lock) for each in lock.of_kind("pip")} or None
+
+
+def _identity(package: Package, lock: Lock) -> dict[str, Any]:
+    artifact = package.artifact
+    found: dict[str, Any] = {"version": package.version} if package.version else {}
+    if artifact.digest:
+        found["sha256"] = artifact.digest.hex
+    elif artifact.kind == "vcs":
+        found["revision"] = artifact.revision
+    else:
+        from envbuild_pip.projects import content_digest
+
+        found["content"] = content_digest(package, lock).hex
+        found["editable"] = artifact.editable
+    if artifact.subdirectory:
+        found["subdirectory"] = artifact.subdirectory
+    return found
+
+
+@hookimpl(trylast=True)
+def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Image | None:  # noqa: A002, ARG001
+    """Make a prefix of a lock that holds nothing but pip packages and private wheels."""
+    from envbuild_pip import installing
+
+    if not installing.is_for(lock.platform, request) or len(lock.of_kind("pip", "wheel")) != len(lock.packages):
+        return None
+    interpreter = installing.interpreter_for(lock, request)
+    installing.make_prefix(interpreter, request.destination, request)
+    installing.install(lock, request.destination, request)
+    return Image(kind="prefix", id=id, platform=lock.platform, path=request.destination)

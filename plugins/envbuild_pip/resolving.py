@@ -1,0 +1,217 @@
+"""Resolving: from what is asked for to exact artifacts, wheels first.
+
+uv takes an old source release without a word when no wheel of a newer one fits (``pandas<1`` on Python 3.11 is
+locked to a source archive of 2019). Here a package is built from source only if no version of it has a wheel
+that fits, or if the definition names the very archive, or if somebody has said that it may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from envbuild import Definition, LockRequest, Package, Platform, PythonNotFound, Resolution, ResolutionFailed
+from envbuild_pip import answering, asking, interpreters
+from envbuild_pip.uv import is_network_trouble, run_uv
+
+_TRIES = 8
+"""How often packages may turn out to need building before we give up; each try forbids it for more of them."""
+
+
+def pin_python(definition: Definition, platform: Platform, resolution: Resolution) -> None:
+    """Fix the Python of the environment, unless a plugin before has.
+
+    The one of the previous lock stays where the definition still admits it, even if this machine lacks it.
+
+    :raises PythonNotFound: none fits.
+    """
+    if resolution.python is not None:
+        return
+    request, wanted = resolution.request, definition.python_range
+    asked = definition.python or "any version"
+    previous = request.previous
+    upgrade = request.upgrade is True or "python" in request.upgrade
+    if previous and not upgrade and previous.python in wanted:
+        resolution.pin_python(previous.python, _exactly(previous.python, request))
+    elif platform == Platform.here():
+        found = interpreters.find(wanted, asked, request.variables)
+        resolution.pin_python(str(found.version), found.path)
+    else:
+        _pin_foreign_python(definition, platform, resolution)
+
+
+def _exactly(version: str, request: LockRequest) -> Path | None:
+    own = interpreters.own()
+    if own and str(own.version) == version:
+        return own.path
+    return next((each.path for each in interpreters.installed(request.variables) if str(each.version) == version), None)
+
+
+def _pin_foreign_python(definition: Definition, platform: Platform, resolution: Resolution) -> None:
+    """For another machine: the version that this one would use, else the newest that fits."""
+    wanted, variables = definition.python_range, resolution.request.variables
+    own = interpreters.own()
+    found = interpreters.choose(wanted, [*([own] if own else []), *interpreters.installed(variables)])
+    version = found.version if found else interpreters.latest_known(wanted, variables)
+    if version is None:
+        raise PythonNotFound(
+            f"no Python release fits {definition.python!r} for {platform}", hint="ask for another in the definition"
+        )
+    resolution.pin_python(str(version), None)
+
+
+def resolve(definition: Definition, platform: Platform, resolution: Resolution) -> tuple[Package, ...]:
+    """Pin the pip requirements and the dependencies of private wheels, around what is pinned already.
+
+    :raises ResolutionFailed: nothing satisfies the definition, or only something that has to be built from source
+        and may not be.
+    """
+    call = _Compile(definition, platform, resolution)
+    allowed = {canonicalize_name(name) for name in (*definition.options.source, *resolution.request.source)}
+    direct = any(each.is_path or "://" in each.text for each in definition.pip)
+    if not allowed and not direct and not definition.options.no_binary:
+        found, complaint = call.run([":all:"])
+        if found is not None:
+            return found
+        if not _is_for_want_of_wheels(complaint):
+            raise _failure(complaint)
+    allowed |= {canonicalize_name(name) for name in definition.options.no_binary}
+    return _with_sources(call, allowed)
+
+
+def _with_sources(call: _Compile, allowed: set[str]) -> tuple[Package, ...]:
+    """Let packages be built that have no fitting wheel in any version; forbid it for the others, until that is all."""
+    forbidden: set[str] = set()
+    for _ in range(_TRIES):
+        found, complaint = call.run(sorted(forbidden))
+        if found is None:
+            if forbidden:
+                raise ResolutionFailed(
+                    f"no wheel fits: {', '.join(sorted(forbidden))} would have to be built from source\n{complaint}",
+                    hint="admit another version, or say that it may be built: "
+                    + " ".join(f"--allow-source {name}" for name in sorted(forbidden)),
+                )
+            raise _failure(complaint)
+        built = {each.name for each in found if each.artifact.kind == "sdist"}
+        refused = {name for name in built - allowed - forbidden if ":all:" not in allowed and call.has_wheels(name)}
+        if not refused:
+            return found
+        forbidden |= refused
+    raise ResolutionFailed(
+        f"no set of packages was found in which only {', '.join(sorted(allowed)) or 'nothing'} is built from source",
+        hint="pin some of: " + ", ".join(sorted(forbidden)),
+    )
+
+
+def _is_for_want_of_wheels(complaint: str) -> bool:
+    return "no usable wheels" in complaint or "Wheels are required" in complaint or "has no wheels" in complaint
+
+
+def _failure(complaint: str) -> ResolutionFailed:
+    if is_network_trouble(complaint):
+        return ResolutionFailed(f"an index could not be reached\n{complaint}", hint="check the network, or use --offline")
+    if "--offline" in complaint or "network was disabled" in complaint.lower():
+        return ResolutionFailed(complaint, hint="run it once without --offline")
+    return ResolutionFailed(f"nothing satisfies the definition\n{complaint}")
+
+
+class _Compile:
+    """``uv pip compile`` for one definition, ready to be tried with different restrictions."""
+
+    def __init__(self, definition: Definition, platform: Platform, resolution: Resolution) -> None:
+        self.definition = definition
+        self.resolution = resolution
+        self.request = resolution.request
+        self.root = definition.root or Path.cwd()
+        self.target = None if resolution.interpreter and platform == Platform.here() else platform
+        interpreter = resolution.interpreter or _any_interpreter(self.request)
+        self.interpreter = interpreter
+        self.private = {each.name: wheel_file(each, self.request.scratch, self.request.store) for each in self._wheels()}
+
+    def _wheels(self) -> list[Package]:
+        return [each for each in self.resolution.packages if each.kind == "wheel"]
+
+    def run(self, only_binary: Iterable[str]) -> tuple[tuple[Package, ...] | None, str]:
+        """Try it: the packages, or ``None`` and uv's complaint."""
+        pinned = [each for each in self.resolution.packages if each.kind != "wheel"]
+        asked = asking.requirements_file(self.definition, self.private, pinned)
+        constraints = "\n".join(asking.line(each, self.root) for each in self.definition.constraints)
+        text, complaint = self._compile(asked, constraints, only_binary, self.request.previous is not None)
+        if text is None:
+            return None, complaint
+        without = {each.name for each in self.resolution.packages}
+        found = answering.packages(text, written_in=self.request.scratch, root=self.root, without=without)
+        return found, ""
+
+    def has_wheels(self, name: str) -> bool:
+        """Whether some version of the package has a wheel that fits."""
+        lines = "\n".join((*asking.index_lines(self.definition), name)) + "\n"
+        text, _ = self._compile(lines, "", [":all:"], previous=False, extra=["--no-deps"])
+        return text is not None
+
+    def _compile(
+        self, asked: str, constraints: str, only_binary: Iterable[str], previous: bool, extra: Iterable[str] = ()
+    ) -> tuple[str | None, str]:
+        scratch = self.request.scratch
+        source, bounds, output = scratch / "requirements.in", scratch / "constraints.txt", scratch / "pylock.toml"
+        source.write_text(asked, encoding="utf-8")
+        bounds.write_text(constraints + "\n", encoding="utf-8")
+        output.unlink(missing_ok=True)
+        if previous and self.request.previous:
+            # uv keeps the versions that it finds in its output file.
+            kept = [each for each in self.request.previous.packages if each.version and each.kind == "pip"]
+            output.write_text(_versions_only(kept), encoding="utf-8")
+        arguments = asking.compile_arguments(
+            self.definition,
+            python=str(self.resolution.python),
+            interpreter=self.interpreter,
+            platform=self.target,
+            only_binary=only_binary,
+            upgrade=self.request.upgrade if self.request.upgrade is True else self.request.upgrade - {"python"},
+            offline=self.request.offline,
+        )
+        command = [*arguments, *extra, f"--constraints={bounds}", f"--output-file={output}", str(source)]
+        code, _, complaint = run_uv(command, variables=self.request.variables, directory=scratch)
+        if code != 0:
+            return None, complaint.replace(str(scratch) + "/", "")
+        return output.read_text(encoding="utf-8"), ""
+
+
+def _versions_only(packages: Iterable[Package]) -> str:
+    """A lock that says which versions there were and nothing else."""
+    lines = ['lock-version = "1.0"', 'created-by = "envbuild"']
+    for each in packages:
+        lines += ["[[packages]]", f'name = "{each.name}"', f'version = "{Version(each.version or "0")}"']
+    return "\n".join(lines) + "\n"
+
+
+def _any_interpreter(request: LockRequest) -> Path:
+    own = interpreters.own()
+    if own:
+        return own.path
+    found = interpreters.installed(request.variables)
+    if not found:
+        raise PythonNotFound("no Python was found on this machine", hint="install one")
+    return found[0].path
+
+
+def wheel_file(package: Package, scratch: Path, store: Path) -> Path:
+    """Lay a private wheel out under its file name, as installers want it.
+
+    :raises NotFound: this workspace does not hold it.
+    :raises Damaged: what it holds is not that wheel.
+    """
+    from envbuild import Store
+
+    artifact = package.artifact
+    if artifact.digest is None or artifact.filename is None:
+        raise ResolutionFailed(f"{package}: a private wheel without digest or file name")
+    folder = scratch / "wheels" / artifact.digest.hex
+    file = folder / artifact.filename
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        Store(store).copy_to(artifact.digest, file)
+    return file

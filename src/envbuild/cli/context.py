@@ -1,0 +1,71 @@
+"""What every command has at hand: the workspace, the plugins, and where to write."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from envbuild.cli.terminal import TerminalProgress
+
+if TYPE_CHECKING:
+    from envbuild.pipeline import Wishes
+    from envbuild.plugins import Plugins
+    from envbuild.workspace import Workspace
+
+
+class Context:
+    """Made once per command; what it holds is loaded when it is first asked for."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.json = bool(arguments.json)
+        self.arguments = arguments
+        self.progress = TerminalProgress(quiet=arguments.quiet)
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The workspace that ``ENVBUILD_WORKSPACE`` names."""
+        from envbuild.workspace import Workspace
+
+        return Workspace()
+
+    @cached_property
+    def plugins(self) -> Plugins:
+        """The installed plugins."""
+        from envbuild.plugins import load_plugins
+
+        return load_plugins()
+
+    @property
+    def directory(self) -> Path:
+        """The folder that the command was given in."""
+        return Path.cwd()
+
+    @cached_property
+    def wishes(self) -> Wishes:
+        """How locking and building are to go, as far as the command's options say."""
+        from envbuild.pipeline import Wishes
+        from envbuild.platform import Platform
+
+        given = vars(self.arguments)
+        upgrade = given.get("upgrade")
+        platform = given.get("platform")
+        return Wishes(
+            platform=platform or Platform.here(),
+            upgrade=True if upgrade == [] or (upgrade and None in upgrade) else frozenset(upgrade or ()),
+            offline=given.get("offline", False),
+            locked=given.get("locked", False),
+            source=frozenset(given.get("allow_source") or ()),
+            as_of=given.get("as_of"),
+            python=given.get("python"),
+            progress=self.progress,
+        )
+
+    def show(self, result: Any, text: str) -> None:
+        """Write a command's result: ``text`` to people, ``result`` to machines."""
+        written = json.dumps(result, indent=2, ensure_ascii=False, default=str) if self.json else text
+        if written:
+            sys.stdout.write(written.rstrip("\n") + "\n")

@@ -1,0 +1,101 @@
+"""``envbuild lock``, ``build`` and ``why``."""
+
+from __future__ import annotations
+
+import argparse
+
+from envbuild import pipeline, render
+from envbuild.cli.context import Context
+from envbuild.errors import LockOutdated
+from envbuild.explain import compare, explain
+from envbuild.lock import Lock, changes
+from envbuild.pipeline import Locked
+from envbuild.project import Project, open_spec
+
+
+def lock(arguments: argparse.Namespace, context: Context) -> int:
+    """Pin a definition, or say whether its lock still fits."""
+    project = open_spec(arguments.spec, context.workspace)
+    if arguments.check:
+        return _check(project, context)
+    locked = pipeline.lock(project, context.workspace, context.plugins, context.wishes)
+    identity = pipeline.identify(project, locked.lock, context.workspace, context.plugins)
+    result = {
+        "file": str(locked.file) if locked.file else None,
+        "id": str(identity),
+        "python": locked.lock.python,
+        "platform": str(locked.lock.platform),
+        "changed": bool(locked.reasons),
+        "reasons": list(locked.reasons),
+        "packages": [render.package(each) for each in locked.lock.packages],
+        "built_from_source": [each.name for each in locked.lock.built_from_source],
+    }
+    context.show(result, _told(locked, project, str(identity)))
+    return 0
+
+
+def _check(project: Project, context: Context) -> int:
+    present = pipeline.kept_lock(project, context.workspace, context.wishes.platform)
+    reasons = ["there is no lock"] if present is None else list(pipeline.stale(present, project, context.workspace))
+    if project.definition.pylock:
+        reasons = []
+    if context.json:
+        context.show({"stale": bool(reasons), "reasons": reasons}, "")
+        return 1 if reasons else 0
+    if reasons:
+        raise LockOutdated(
+            f"{project.spec}: the lock is not that of the definition: {'; '.join(reasons)}",
+            hint="run 'envbuild lock' and commit the lock with the definition",
+        )
+    context.show({}, f"{project.lock_file or project.spec}: up to date")
+    return 0
+
+
+def _told(locked: Locked, project: Project, identity: str) -> str:
+    made: Lock = locked.lock
+    word = "locked" if locked.reasons else "unchanged"
+    lines = [
+        f"{word}: {locked.file or project.spec}  "
+        f"({len(made.packages)} packages, Python {made.python}, {made.platform})"
+    ]
+    if locked.reasons:
+        found = changes(locked.before.packages if locked.before else (), made.packages)
+        lines += [render.changes(found)] if found else []
+    sources = made.built_from_source
+    if sources:
+        lines.append(f"built from source: {', '.join(str(each) for each in sources)}")
+    lines.append(f"id {identity}")
+    return "\n".join(lines)
+
+
+def build(arguments: argparse.Namespace, context: Context) -> int:
+    """Lock and build an environment."""
+    project = open_spec(arguments.spec, context.workspace)
+    if arguments.target != "local":
+        raise context.plugins.missing("target", arguments.target)
+    prepared = pipeline.prepare(project, context.workspace, context.plugins, context.wishes)
+    how = "built" if prepared.built else "reused"
+    result = {
+        "name": project.name,
+        "id": str(prepared.id),
+        "definition_digest": str(prepared.definition_digest),
+        "kind": prepared.image.kind,
+        "path": str(prepared.image.path),
+        "built": prepared.built,
+        "seconds": dict(prepared.seconds),
+    }
+    seconds = ", ".join(f"{step} {took:.2f} s" for step, took in prepared.seconds.items())
+    context.show(result, f"{how} {project.name}  {prepared.id}\n{prepared.image.path}\n{seconds}")
+    return 0
+
+
+def why(arguments: argparse.Namespace, context: Context) -> int:
+    """Explain one environment, or the difference between two."""
+    if arguments.b is None:
+        found = explain(open_spec(arguments.a, context.workspace), context.workspace, context.plugins, context.wishes)
+        context.show(found.to_dict(), str(found))
+        return 0
+    one, other = (open_spec(spec, context.workspace) for spec in (arguments.a, arguments.b))
+    comparison = compare(one, other, context.workspace, context.plugins, context.wishes)
+    context.show(comparison.to_dict(), str(comparison))
+    return 0

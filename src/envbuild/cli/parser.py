@@ -1,0 +1,220 @@
+"""The words of the command line, and what each of them is for."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from typing import Any, NoReturn
+
+from envbuild import __version__
+
+_SPEC = (
+    "a file (environment.yml, requirements.txt, pyproject.toml[:group], pylock.toml, envbuild.yml, a script with a "
+    "PEP 723 block), a folder, a registered name[:version|@label], or an id"
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in our words: what is wrong, then what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\nhint: see '{self.prog} --help'\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line; ``command`` of what it parses names the function that does the work."""
+    parser = _Parser(
+        prog="envbuild",
+        description="One definition, one lock, one id: the same environment everywhere, every run recorded with it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"envbuild {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="write the result as JSON")
+    common.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    commands = _Commands(parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser), common)
+    _running(commands)
+    _making(commands)
+    _environments(commands.group("env", "register, list and compare environments"))
+    _runs(commands.group("runs", "list, inspect, cancel, compare and repeat runs"))
+    _store(commands.group("store", "what is on disk: usage, gc, verify"))
+    _wheels(commands.group("wheels", "private wheels, kept by their bytes"))
+    commands.add("plugins", "doctor:plugins", "list who answers which hook, and from which distribution")
+    commands.add("doctor", "doctor:doctor", "check this machine, and say how to mend what is wrong")
+    return parser
+
+
+class _Commands:
+    """Subcommands, each with the options that all have."""
+
+    def __init__(self, subparsers: Any, common: argparse.ArgumentParser) -> None:
+        self.subparsers = subparsers
+        self.common = common
+
+    def add(self, name: str, command: str, text: str, **options: Any) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = self.subparsers.add_parser(
+            name,
+            parents=[self.common],
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            allow_abbrev=False,
+            **options,
+        )
+        parser.set_defaults(command=command)
+        return parser
+
+    def group(self, name: str, text: str) -> _Commands:
+        parser = self.subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        return _Commands(parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser), self.common)
+
+
+def _running(commands: _Commands) -> None:
+    run = commands.add(
+        "run",
+        "running:run",
+        "run a script, module or command in its environment, and record it",
+        usage="envbuild run [-e SPEC] [-t TARGET] [--name EXPERIMENT] [options] SCRIPT|-m MODULE|-- COMMAND [ARGS…]",
+    )
+    run.add_argument("-e", "--environment", metavar="SPEC", help=f"the environment: {_SPEC}")
+    run.add_argument("-t", "--target", default="local", help="where to run it (default: local)")
+    run.add_argument("--name", metavar="EXPERIMENT", help="what to gather the run under")
+    run.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
+    run.add_argument(
+        "--variable", action="append", metavar="NAME=VALUE", default=[], help="set an environment variable for this run"
+    )
+    run.add_argument(
+        "--secret", action="append", metavar="NAME", default=[], help="pass on a variable, recorded by name only"
+    )
+    _how(run)
+    run.add_argument("words", nargs=argparse.REMAINDER, metavar="SCRIPT [ARGS…]", help="what to run")
+
+
+def _how(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--offline", action="store_true", help="use what is cached, never the network")
+    parser.add_argument("--locked", action="store_true", help="fail if the lock is stale, rather than renew it")
+
+
+def _making(commands: _Commands) -> None:
+    build = commands.add("build", "making:build", "lock and build an environment")
+    build.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
+    build.add_argument("-t", "--target", default="local", help="what to build it for (default: local)")
+    _how(build)
+    lock = commands.add("lock", "making:lock", "pin every artifact of a definition, with its hash")
+    lock.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
+    lock.add_argument("--check", action="store_true", help="change nothing; exit 1 and say why if the lock is stale")
+    lock.add_argument(
+        "--upgrade",
+        action="append",
+        nargs="?",
+        metavar="PKG",
+        help="bring one package up to date, or all of them ('python' moves the Python)",
+    )
+    lock.add_argument("--as-of", type=_day, metavar="DATE", help="ignore what was released after that day")
+    lock.add_argument("--platform", type=_platform, metavar="PLATFORM", help="for another machine: linux-aarch64, …")
+    lock.add_argument("--python", metavar="VERSION", help="for another Python that the definition admits")
+    lock.add_argument(
+        "--allow-source", action="append", metavar="PKG", help="build this package from source if no wheel fits"
+    )
+    lock.add_argument("--offline", action="store_true", help="use what is cached, never the network")
+    why = commands.add("why", "making:why", "say which input makes two environments differ, or why one was built or reused")
+    why.add_argument("a", metavar="A", nargs="?", default=".", help=_SPEC)
+    why.add_argument("b", metavar="B", nargs="?", help="another environment to compare it with")
+    verify = commands.add("verify", "storing:verify_environment", "compare an environment with what was installed")
+    verify.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
+    verify.add_argument("--heal", action="store_true", help="replace files that were edited or removed")
+    verify.add_argument("--offline", action="store_true", help="use what is cached, never the network")
+
+
+def _environments(commands: _Commands) -> None:
+    register = commands.add("register", "envs:register", "give an environment a name and a version")
+    register.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
+    register.add_argument("--name", help="by default the definition's own, else that of its folder")
+    register.add_argument("--description", default="", help="what it is for")
+    listed = commands.add("list", "envs:list_", "list the registered environments")
+    listed.add_argument("name", metavar="NAME", nargs="?", help="list all versions of this one")
+    listed.add_argument("--all", action="store_true", help="all versions of all names")
+    listed.add_argument("--archived", action="store_true", help="archived ones too")
+    listed.add_argument("--limit", type=int, metavar="N", help="at most N")
+    show = commands.add("show", "envs:show", "show a definition with its lock and id")
+    show.add_argument("spec", metavar="SPEC", help=_SPEC)
+    diff = commands.add("diff", "making:why", "show what two environments do not share")
+    diff.add_argument("a", metavar="A", help=_SPEC)
+    diff.add_argument("b", metavar="B", help=_SPEC)
+    label = commands.add("label", "envs:label", "put labels on a version; each is on one version of a name at a time")
+    label.add_argument("spec", metavar="NAME[:VERSION]")
+    label.add_argument("labels", metavar="LABEL", nargs="+")
+    label.add_argument("--remove", action="store_true", help="take them off")
+    for name, text in (("archive", "hide versions from lists; they stay usable"), ("restore", "undo archive")):
+        command = commands.add(name, f"envs:{name}", text)
+        command.add_argument("spec", metavar="NAME[:VERSION]")
+    delete = commands.add("delete", "envs:delete", "delete versions that no run uses; their numbers are not given again")
+    delete.add_argument("spec", metavar="NAME[:VERSION]")
+    delete.add_argument("--force", action="store_true", help="even if runs use it; they keep their records")
+    export = commands.add("export", "envs:export", "write definition, locks and private wheels to one file")
+    export.add_argument("spec", metavar="SPEC", help=_SPEC)
+    export.add_argument("-o", "--output", metavar="FILE", help="by default NAME-VERSION.tar")
+    imported = commands.add("import", "envs:import_", "register what export wrote")
+    imported.add_argument("file", metavar="FILE")
+    imported.add_argument("--name", help="register it under another name")
+
+
+def _runs(commands: _Commands) -> None:
+    listed = commands.add("list", "runs:list_", "list runs, the newest first")
+    listed.add_argument("--name", metavar="EXPERIMENT", help="of this experiment only")
+    listed.add_argument("--status", help="in this state only: Running, Completed, Failed, Canceled")
+    listed.add_argument("--limit", type=int, default=30, metavar="N", help="at most N (default: 30)")
+    show = commands.add("show", "runs:show", "show a run with its metrics and outputs")
+    show.add_argument("run", metavar="RUN", help="a run's id, or enough of its beginning")
+    logs = commands.add("logs", "runs:logs", "show what a run printed")
+    logs.add_argument("run", metavar="RUN")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
+    cancel = commands.add("cancel", "runs:cancel", "stop a run")
+    cancel.add_argument("run", metavar="RUN")
+    compare = commands.add("compare", "runs:compare", "show in what two runs differ")
+    compare.add_argument("a", metavar="RUN")
+    compare.add_argument("b", metavar="RUN")
+    reproduce = commands.add(
+        "reproduce", "runs:reproduce", "run the same id, snapshot and arguments again, and compare the outputs"
+    )
+    reproduce.add_argument("run", metavar="RUN")
+    reproduce.add_argument("--offline", action="store_true", help="use what is cached, never the network")
+
+
+def _store(commands: _Commands) -> None:
+    commands.add("usage", "storing:usage", "show what takes how much room")
+    gc = commands.add("gc", "storing:gc", "remove what nobody needs, and the least recently used beyond the size bound")
+    gc.add_argument("--max-size", type=_bytes, metavar="SIZE", help="the bound, such as 20GiB (default: ENVBUILD_STORE_MAX_SIZE)")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
+    verify = commands.add("verify", "storing:verify", "compare everything with its digests, and mend what is damaged")
+    verify.add_argument("--no-heal", action="store_true", help="only say what is damaged")
+    verify.add_argument("--offline", action="store_true", help="use what is cached, never the network")
+
+
+def _wheels(commands: _Commands) -> None:
+    add = commands.add("add", "envs:add_wheel", "keep a private wheel, and say the URL that definitions may use for it")
+    add.add_argument("file", metavar="WHEEL")
+
+
+def _day(text: str) -> datetime.date:
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not a day: {text!r} (2026-01-31 is)") from error
+
+
+def _platform(text: str) -> Any:
+    from envbuild.platform import Platform
+
+    try:
+        return Platform.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _bytes(text: str) -> int:
+    from envbuild.collect import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,95 @@
+"""``envbuild run``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from envbuild import execution, warm
+from envbuild.cli.context import Context
+from envbuild.cli.usage import UsageError
+from envbuild.errors import NotFound
+from envbuild.project import Project, open_for, open_spec
+
+
+def run(arguments: argparse.Namespace, context: Context) -> int:
+    """Run a script, module or command; the exit code is its own."""
+    script, command, head = _command(arguments)
+    directory = context.directory
+    if script is not None and not script.exists():
+        raise NotFound(f"no such script: {script}", hint="a command that is no script stands behind --")
+    if arguments.environment:
+        project = open_spec(arguments.environment, context.workspace)
+    else:
+        project = open_for(script, directory)
+    source = _source(script, project, directory)
+    if script is not None:
+        path = os.path.relpath(script.absolute(), source)
+        command = ["python", path, *command] if _is_python(script) else [os.path.join(".", path), *command]  # noqa: PTH118
+    order = execution.Order(
+        command=tuple(command),
+        head=head,
+        source=source,
+        target=arguments.target,
+        experiment=arguments.name,
+        variables=dict(_variable(each) for each in arguments.variable),
+        secrets=tuple(arguments.secret),
+    )
+    # What is run prints to standard output itself; with --json that belongs to the result.
+    out = (2, 2) if context.json else (1, 2)
+    outcome = execution.run(
+        project, order, context.workspace, context.plugins, context.wishes, out, stamp=_stamp(arguments, context)
+    )
+    sys.stderr.write(outcome.summary)
+    if context.json:
+        context.show(context.workspace.run(outcome.run), "")
+    return outcome.exit_code
+
+
+def _command(arguments: argparse.Namespace) -> tuple[Path | None, list[str], int]:
+    """What to run: the script or none, the words behind it, and how many words are not the user's arguments."""
+    words = list(arguments.words)
+    if arguments.module:
+        return None, ["python", "-m", arguments.module, *words], 3
+    if words[:1] == ["--"]:
+        if not words[1:]:
+            raise UsageError("no command behind --", hint="see 'envbuild run --help'")
+        return None, words[1:], 0
+    if not words:
+        raise UsageError("nothing to run", hint="name a script, -m MODULE, or -- COMMAND")
+    script = Path(words[0])
+    return script, words[1:], 2 if _is_python(script) else 1
+
+
+def _is_python(script: Path) -> bool:
+    """Whether Python is to run it, rather than the program that its first line names."""
+    return script.suffix in (".py", ".pyz", ".zip") or script.is_dir() or not os.access(script, os.X_OK)
+
+
+def _source(script: Path | None, project: Project, directory: Path) -> Path:
+    """The folder that a run's snapshot is taken of: the definition's, if the script lies in it, else the script's."""
+    if script is None:
+        return directory
+    here = script.absolute().parent
+    root = project.definition.root
+    if root and project.version is None and project.id is None and root.absolute() in (here, *here.parents):
+        return root.absolute()
+    return here
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UsageError(f"--variable takes NAME=VALUE, not {text!r}", hint="see 'envbuild run --help'")
+    return name, value
+
+
+def _stamp(arguments: argparse.Namespace, context: Context) -> str | None:
+    """Where a repetition of this command looks for what it may rely on; ``None`` if it does not look."""
+    words = sys.argv[1:] if sys.argv[1:2] == ["run"] else []
+    parsed = warm.parse(words[1:])
+    if parsed is None or arguments.variable or arguments.secret:
+        return None
+    return warm.stamp_path(str(context.workspace.root), str(context.directory), parsed.asked)

@@ -1,0 +1,277 @@
+"""Execution: a command in an environment, from its snapshot to its recorded end."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from envbuild import git, layout, pipeline, snapshot, supervise
+from envbuild.digest import Digest
+from envbuild.errors import EnvbuildError, NotFound
+from envbuild.outcome import RunHandle, RunRequest
+from envbuild.pipeline import Prepared, Wishes
+from envbuild.plugins import Plugins
+from envbuild.project import Project
+from envbuild.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a user wants to be run.
+
+    :param command: the program and its arguments, as they are to be seen from the working copy.
+    :param head: how many of those words are not the user's own arguments.
+    :param source: the folder that is snapshotted.
+    :param variables: environment variables on top of the definition's.
+    :param snapshot: run these files rather than those in ``source`` now.
+    :param reproduces: the run that this one repeats.
+    """
+
+    command: tuple[str, ...]
+    head: int
+    source: Path
+    target: str = "local"
+    experiment: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    snapshot: Digest | None = None
+    reproduces: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a run.
+
+    :param end: what the run's folder says of its end (see `envbuild.supervise.finish`).
+    """
+
+    run: str
+    exit_code: int
+    folder: Path
+    environment: Mapping[str, Any]
+    end: Mapping[str, Any]
+    summary: str
+
+
+def experiment_name(project: Project) -> str:
+    """What runs are gathered under where nothing else was said: Azure's experiment names have no dots."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", project.name).strip("-") or "default"
+
+
+def declared(prepared: Prepared, order: Order) -> tuple[dict[str, str], list[str]]:
+    """The variables that a run is given, and the values among them that nobody may see.
+
+    :raises EnvbuildError: a secret was named that the caller's environment does not have.
+    """
+    definition = prepared.project.definition
+    names = sorted({*definition.secrets, *order.secrets} - set(order.variables))
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise EnvbuildError(
+            f"secrets without a value: {', '.join(missing)}",
+            hint="set them in the environment of this command; they are passed on and recorded by name only",
+        )
+    secrets = {name: os.environ[name] for name in names}
+    asked = {*definition.secrets, *order.secrets}
+    masked = [value for name, value in {**secrets, **order.variables}.items() if name in asked]
+    return {**definition.variables, **secrets, **order.variables}, masked
+
+
+def run_facts(run: str, folder: str, experiment: str, environment: Mapping[str, Any]) -> dict[str, str]:
+    """The variables by which a program in the environment finds out which run it is."""
+    return {
+        "ENVBUILD_RUN_ID": run,
+        "ENVBUILD_RUN_FOLDER": folder,
+        "ENVBUILD_EXPERIMENT": experiment,
+        "ENVBUILD_ENVIRONMENT_ID": str(environment["id"]),
+        "ENVBUILD_ENVIRONMENT_NAME": str(environment["name"] or ""),
+        "ENVBUILD_ENVIRONMENT_VERSION": str(environment["version"] or ""),
+    }
+
+
+def run(
+    project: Project,
+    order: Order,
+    workspace: Workspace,
+    plugins: Plugins,
+    wishes: Wishes,
+    out: tuple[int, int] = (1, 2),
+    stamp: str | None = None,
+) -> Outcome:
+    """Run a command, and record it; the environment is made ready first where it is not.
+
+    :param out: the descriptors that the command's output is passed on to.
+    :param stamp: where to note what a repetition may rely on (`envbuild.warm`).
+    :raises EnvbuildError: it could not be started. What the command itself does wrong is in the outcome.
+    """
+    began = time.time_ns()
+    prepared = pipeline.prepare(project, workspace, plugins, wishes)
+    variables, masked = declared(prepared, order)
+    version = None if project.id else pipeline.register(project, workspace)
+    environment = {
+        "name": version.name if version else project.name,
+        "version": str(version.version) if version else None,
+        "id": str(prepared.id),
+        "definition_digest": str(prepared.definition_digest),
+    }
+    experiment = order.experiment or experiment_name(project)
+    folder = supervise.Folder(str(workspace.root), supervise.new_id(experiment))
+    with ExitStack() as stack:
+        stack.callback(folder.close)
+        stack.enter_context(workspace.images.hold(prepared.id))
+        try:
+            source, taken = _lay_out(order, workspace, Path(folder.work), wishes)
+            facts = {} if order.snapshot else git.facts(order.source)
+            given = variables | run_facts(folder.run, folder.path, experiment, environment)
+            handle = _start(order, folder, given, prepared, plugins)
+        except BaseException:
+            folder.discard()
+            stack.pop_all()
+            raise
+        record = {
+            "id": folder.run,
+            "experiment": experiment,
+            "status": "Running",
+            "target": order.target,
+            "command": list(order.command),
+            "head": order.head,
+            "environment": environment,
+            "snapshot": str(taken.digest),
+            "source": project.source,
+            "directory": str(order.source),
+            "created_at": time.time(),
+            "variables": sorted(variables),
+            "secrets": sorted({*project.definition.secrets, *order.secrets}),
+            "git": facts,
+            "seconds": dict(prepared.seconds),
+            "reproduces": order.reproduces,
+            "tags": {},
+        }
+        end = _see_through(handle, folder, record, masked, taken, out)
+    if stamp and source is not None:
+        _leave_stamp(stamp, began, record, order, prepared, handle, workspace, source, taken)
+    return Outcome(
+        run=folder.run,
+        exit_code=end["exit_code"],
+        folder=Path(folder.path),
+        environment=environment,
+        end=end,
+        summary=supervise.summary(folder, environment, end),
+    )
+
+
+def _lay_out(
+    order: Order, workspace: Workspace, work: Path, wishes: Wishes
+) -> tuple[snapshot.Source | None, snapshot.Snapshot]:
+    if order.snapshot:
+        return None, snapshot.restore(order.snapshot, workspace.store, work)
+    source = snapshot.look(order.source)
+    if source.size > snapshot.LARGE:
+        wishes.progress.note(
+            f"the source folder holds {source.size / 2**20:.0f} MiB; the largest files: {snapshot.name_largest(source)} "
+            "(.envbuildignore says what to leave out)"
+        )
+    return source, snapshot.take(source, workspace.store, work)
+
+
+def _start(
+    order: Order, folder: supervise.Folder, variables: Mapping[str, str], prepared: Prepared, plugins: Plugins
+) -> RunHandle:
+    request = RunRequest(
+        id=folder.run,
+        target=order.target,
+        command=order.command,
+        directory=Path(folder.work),
+        folder=Path(folder.path),
+        variables=variables,
+    )
+    handle: RunHandle | None = plugins.hook.run_target(run=request, image=prepared.image)
+    if handle is None:
+        raise plugins.missing("target", order.target)
+    return handle
+
+
+def _see_through(
+    handle: RunHandle,
+    folder: supervise.Folder,
+    record: Mapping[str, Any],
+    masked: list[str],
+    taken: snapshot.Snapshot,
+    out: tuple[int, int],
+) -> dict[str, Any]:
+    folder.announce(record)
+    started = time.perf_counter()
+    watch = supervise.Watch(handle, os.path.join(folder.path, layout.LOG), masked, out)  # noqa: PTH118
+    code = watch.until_end()
+    seconds = {**record["seconds"], "running": time.perf_counter() - started}
+    return supervise.finish(folder, code, watch.stopped, seconds, lambda: taken.files)
+
+
+def _leave_stamp(
+    stamp: str,
+    began: int,
+    record: Mapping[str, Any],
+    order: Order,
+    prepared: Prepared,
+    handle: RunHandle,
+    workspace: Workspace,
+    source: snapshot.Source,
+    taken: snapshot.Snapshot,
+) -> None:
+    from envbuild import stamping
+
+    stamping.leave(
+        Path(stamp),
+        began=began,
+        record=record,
+        order=order,
+        prepared=prepared,
+        starter=getattr(type(handle), "starter", None),
+        workspace=workspace,
+        source=source,
+        taken=taken,
+    )
+
+
+# -- repeating -----------------------------------------------------------------------------------------------
+
+
+def reproduce(
+    identity: str, workspace: Workspace, plugins: Plugins, wishes: Wishes, out: tuple[int, int] = (1, 2)
+) -> tuple[dict[str, Any], Outcome]:
+    """Run the same id, snapshot and arguments again.
+
+    :returns: the run that was repeated, and what came of it this time.
+    :raises NotFound: there is no such run, or what it needs is not kept any more.
+    """
+    from envbuild.project import open_spec
+
+    before = workspace.run(identity)
+    environment = before["environment"]
+    if before.get("snapshot") is None:
+        raise NotFound(f"run {before['id']} has no snapshot to be repeated from")
+    project = open_spec(environment["id"], workspace)
+    order = Order(
+        command=tuple(before["command"]),
+        head=before.get("head", 0),
+        source=Path(before.get("directory") or "."),
+        target=before["target"],
+        experiment=before["experiment"],
+        secrets=tuple(before.get("secrets", ())),
+        snapshot=Digest.parse(before["snapshot"]),
+        reproduces=before["id"],
+    )
+    outcome = run(project, order, workspace, plugins, wishes, out)
+    if outcome.environment["id"] != environment["id"]:
+        raise EnvbuildError(
+            f"the environment came out as {outcome.environment['id']}, not {environment['id']}: a local project has changed"
+        )
+    return before, outcome
+
+

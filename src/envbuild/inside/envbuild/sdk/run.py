@@ -1,0 +1,5 @@
+"""``azureml.core.run``, as scripts import it."""
+
+from ..run import Run
+
+__all__ = ["Run"]

@@ -1,0 +1,353 @@
+"""The pipeline: from a project to its lock, its id and its image, one short function a step.
+
+This is the story that all doors tell; the plugins do the work, through the hooks and nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from envbuild.catalogue import EnvironmentVersion
+from envbuild.definition import Definition
+from envbuild.digest import Digest
+from envbuild.errors import LockError, LockOutdated, NotFound, StoreError
+from envbuild.fingerprint import definition_document, differences, environment_document, lock_document
+from envbuild.image import BuildRequest, Image
+from envbuild.layout import PREFIX
+from envbuild.lock import Lock, LockRequest, Resolution
+from envbuild.platform import Platform
+from envbuild.plugins import Plugins
+from envbuild.progress import QUIET, Progress
+from envbuild.project import Project
+from envbuild.warm import facts_of
+from envbuild.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How a user wants locking and building to go.
+
+    :param upgrade: packages to bring up to date (``python`` among them), or ``True`` for all.
+    :param locked: refuse to change a lock that is stale, rather than making it anew.
+    :param source: packages that may be built from source although wheels of other versions fit.
+    :param as_of: releases after that day do not count, in addition to what the definition says.
+    :param python: the Python to lock for, within what the definition admits.
+    """
+
+    platform: Platform = field(default_factory=Platform.here)
+    upgrade: frozenset[str] | Literal[True] = frozenset()
+    offline: bool = False
+    locked: bool = False
+    source: frozenset[str] = frozenset()
+    as_of: datetime.date | None = None
+    python: str | None = None
+    progress: Progress = QUIET
+
+    @property
+    def changes_lock(self) -> bool:
+        """Whether even a lock that fits is to be made anew."""
+        return bool(self.upgrade or self.as_of or self.python or self.source)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """A project with its lock.
+
+    :param reasons: why it was resolved anew; empty where the lock that there was still holds.
+    :param before: the lock that there was.
+    :param file: where the lock is; ``None`` where the workspace keeps it.
+    :param written: if it was written just now, what `envbuild.warm.facts_of` said of it then.
+    """
+
+    lock: Lock
+    reasons: tuple[str, ...] = ()
+    before: Lock | None = None
+    file: Path | None = None
+    written: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An environment that is ready to be used, and how it came to be.
+
+    :param built: whether it was built just now, rather than found.
+    :param seconds: how long ``resolving`` and ``building`` took.
+    """
+
+    project: Project
+    locked: Locked
+    id: Digest
+    definition_digest: Digest
+    image: Image
+    built: bool
+    seconds: Mapping[str, float]
+
+
+# -- locking -------------------------------------------------------------------------------------------------
+
+
+def stale(lock: Lock, project: Project, workspace: Workspace) -> tuple[str, ...]:
+    """Say what has changed since ``lock`` was made; nothing, if it still fits the definition."""
+    asked = lock_document(project.definition)
+    if lock.made_from is not None and lock.made_from != asked.digest:
+        try:
+            before = workspace.document(lock.made_from).content
+        except NotFound:
+            return (f"the definition has changed since the lock was made (from {lock.made_from})",)
+        return tuple(str(each) for each in differences(before, asked.content))
+    root = lock.root or project.definition.root or Path()
+    found = []
+    for path, digest in lock.inputs.items():
+        file = root / path
+        if not file.is_file():
+            found.append(f"{path} is not there any more")
+        elif str(Digest.of(file.read_bytes())) != digest:
+            found.append(f"{path} has changed")
+    return tuple(found)
+
+
+def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Lock | None:
+    """The lock that a project has for ``platform``: beside its definition, else in the workspace."""
+    if project.lock_file is not None:
+        lock = project.read_lock(platform)
+        if lock is not None or os.access(project.lock_file.parent, os.W_OK):
+            return lock
+    if project.id is not None:
+        found = workspace.catalogue.resolution_of(project.id)
+    elif project.definition.pylock:
+        return None
+    else:
+        digest = definition_document(project.definition).digest
+        found = workspace.catalogue.latest_resolution(digest, str(platform))
+    if found is None or found.platform != str(platform):
+        return None
+    text = workspace.store.read(Digest.parse(found.lock_digest)).decode()
+    return Lock.parse(text, where=f"the lock of {project.spec}", root=project.definition.root)
+
+
+def lock(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked:
+    """Find the project's lock, or make it; only one process at a time does so for one lock.
+
+    :raises LockOutdated: ``wishes.locked``, and the lock is stale or absent.
+    :raises ResolutionFailed: nothing satisfies the definition.
+    """
+    name = str(project.lock_file or definition_document(project.definition).digest.hex)
+    found = None if wishes.changes_lock else _fitting(project, workspace, wishes)
+    if found is not None:
+        return found
+    with workspace.store.locked(f"lock-{Digest.of(name.encode()).short}"):
+        found = None if wishes.changes_lock else _fitting(project, workspace, wishes)
+        return found or _lock_anew(project, workspace, plugins, wishes)
+
+
+def _fitting(project: Project, workspace: Workspace, wishes: Wishes) -> Locked | None:
+    present = kept_lock(project, workspace, wishes.platform)
+    if present is None or stale(present, project, workspace):
+        return None
+    return Locked(lock=present, file=project.lock_file)
+
+
+def _lock_anew(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked:
+    before = kept_lock(project, workspace, wishes.platform)
+    reasons = stale(before, project, workspace) if before else ("there is no lock yet",)
+    if before and wishes.changes_lock:
+        reasons = (*reasons, "asked for")
+    if wishes.locked and not project.definition.pylock:
+        raise LockOutdated(
+            f"{project.spec}: the lock is not that of the definition: {'; '.join(reasons)}",
+            hint="run 'envbuild lock' and commit the lock with the definition",
+        )
+    made = resolve(project, workspace, plugins, wishes, before)
+    workspace.keep(lock_document(project.definition))
+    file = write_lock(made, project, wishes)
+    written = facts_of(str(file)) if file else None
+    return Locked(lock=made, reasons=reasons, before=before, file=file, written=written)
+
+
+def resolve(
+    project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes, before: Lock | None = None
+) -> Lock:
+    """Ask the plugins to pin the definition.
+
+    :raises PluginMissing: a section of the definition is nobody's.
+    """
+    definition = project.definition
+    as_of = wishes.as_of or definition.as_of or (before.as_of if before and not wishes.upgrade else None)
+    asked = replace(definition, as_of=as_of, python=wishes.python or definition.python)
+    count = len(definition.pip) + len(definition.wheels) + len(definition.conda)
+    doing = f"Resolving {count} requirement{'' if count == 1 else 's'} of {project.name}"
+    with workspace.store.scratch("lock") as scratch, wishes.progress.step(doing):
+        request = LockRequest(
+            scratch=scratch,
+            store=workspace.store.root,
+            previous=None if wishes.upgrade is True and not before else before,
+            upgrade=wishes.upgrade | ({"python"} if wishes.python else set()) if wishes.upgrade is not True else True,
+            offline=wishes.offline,
+            source=wishes.source,
+            variables=dict(os.environ),
+            progress=wishes.progress,
+        )
+        resolution = Resolution(request=request)
+        answers = plugins.gather(
+            "resolve_dependencies", definition=asked, platform=wishes.platform, resolution=resolution
+        )
+    taken = {section for answer in answers.values() for section in answer}
+    for section in definition.sections:
+        if section not in taken:
+            raise plugins.missing("section", section)
+    if resolution.python is None:
+        raise plugins.missing("section", "python")
+    return Lock(
+        python=resolution.python,
+        platform=wishes.platform,
+        packages=resolution.packages,
+        made_from=lock_document(definition).digest,
+        as_of=as_of,
+        inputs={path: str(digest) for path, digest in resolution.inputs.items()},
+        root=definition.root,
+    )
+
+
+def write_lock(lock: Lock, project: Project, wishes: Wishes) -> Path | None:
+    """Write the lock beside its definition, whole or not at all; ``None`` where the workspace keeps it.
+
+    :raises StoreError: the disk is full or fails.
+    """
+    target = project.lock_target(lock.platform)
+    if target is None:
+        return None
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        beside.write_text(lock.to_toml(), encoding="utf-8")
+        beside.replace(target)
+    except PermissionError:
+        return _keep_aside(target, wishes)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        if error.errno == 30:  # noqa: PLR2004
+            return _keep_aside(target, wishes)
+        raise StoreError(f"{target} cannot be written: {error.strerror}") from error
+    return target
+
+
+def _keep_aside(target: Path, wishes: Wishes) -> None:
+    wishes.progress.note(f"{target.parent} cannot be written: the lock is kept in the workspace instead")
+
+
+# -- identity ------------------------------------------------------------------------------------------------
+
+
+def identify(project: Project, lock: Lock, workspace: Workspace, plugins: Plugins) -> Digest:
+    """The environment's id; the document that it is taken of is kept, so that it can be explained."""
+    answers = plugins.gather("compute_hash", definition=project.definition, lock=lock)
+    return workspace.keep(environment_document(lock, answers))
+
+
+# -- building ------------------------------------------------------------------------------------------------
+
+
+def build(
+    project: Project, lock: Lock, environment: Digest, workspace: Workspace, plugins: Plugins, wishes: Wishes
+) -> tuple[Image, bool]:
+    """Find the image of an environment, or build it; of many processes that ask at once, one builds.
+
+    :returns: the image, and whether it was built just now.
+    :raises BuildFailed: it cannot be built; nothing half-done stays behind.
+    """
+    found = workspace.images.find(environment)
+    if found:
+        return found, False
+    progress = wishes.progress
+    waiting = lambda: progress.note(f"waiting for another process that builds {environment.short}")  # noqa: E731
+    with workspace.store.locked(f"image-{environment.hex}", waiting):
+        found = workspace.images.find(environment)
+        if found:
+            return found, False
+        doing = f"Building {project.name} ({len(lock.packages)} packages)"
+        with workspace.images.stage(environment) as stage, progress.step(doing):
+            image = make_image(project, lock, environment, stage / PREFIX, workspace, plugins, wishes)
+            return workspace.images.publish(stage, image), True
+
+
+def make_image(
+    project: Project,
+    lock: Lock,
+    environment: Digest,
+    destination: Path,
+    workspace: Workspace,
+    plugins: Plugins,
+    wishes: Wishes,
+) -> Image:
+    """Have the plugins build a prefix in ``destination``.
+
+    :raises PluginMissing: no plugin builds what the lock holds.
+    """
+    with workspace.store.scratch("build") as scratch:
+        request = BuildRequest(
+            kind="prefix",
+            platform=lock.platform,
+            destination=destination,
+            home=workspace.images.home(environment),
+            store=workspace.store.root,
+            scratch=scratch,
+            offline=wishes.offline,
+            variables=dict(os.environ),
+            progress=wishes.progress,
+        )
+        image: Image | None = plugins.hook.build_image(
+            definition=project.definition, lock=lock, id=environment, request=request
+        )
+    if image is None:
+        if lock.platform != Platform.here():
+            raise LockError(
+                f"the lock is for {lock.platform}, and this machine is {Platform.here()}",
+                hint="lock again without --platform",
+            )
+        kinds = sorted({each.kind for each in lock.packages} - {"pip", "wheel"})
+        raise plugins.missing("packages of kind", kinds[0] if kinds else "prefix")
+    return image
+
+
+def prepare(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Prepared:
+    """Lock, identify and build: after this the environment can be used."""
+    started = time.perf_counter()
+    locked = lock(project, workspace, plugins, wishes)
+    environment = identify(project, locked.lock, workspace, plugins)
+    resolved = time.perf_counter()
+    image, built = build(project, locked.lock, environment, workspace, plugins, wishes)
+    definition_digest = workspace.keep(definition_document(project.definition))
+    workspace.catalogue.record_resolution(
+        definition_digest,
+        str(locked.lock.platform),
+        locked.lock.python,
+        workspace.store.put(locked.lock.to_toml().encode()),
+        environment,
+        project.source,
+    )
+    return Prepared(
+        project=project,
+        locked=locked,
+        id=environment,
+        definition_digest=definition_digest,
+        image=image,
+        built=built,
+        seconds={"resolving": resolved - started, "building": time.perf_counter() - resolved},
+    )
+
+
+def register(project: Project, workspace: Workspace, name: str | None = None) -> EnvironmentVersion:
+    """Record a project's definition under its name, unless that is where it came from."""
+    if project.version is not None and name in (None, project.version.name):
+        return project.version
+    return workspace.register(name or project.name, project.definition)
+
+
+def missing_secrets(definition: Definition, variables: Mapping[str, str]) -> Iterable[str]:
+    """The secrets that a definition names and nobody has given."""
+    return [name for name in definition.secrets if name not in variables]

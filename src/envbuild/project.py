@@ -1,0 +1,217 @@
+"""Projects: from what a user names (a file, a folder, a registered name, an id) to a definition and its lock."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from envbuild import reading
+from envbuild.catalogue import EnvironmentVersion
+from envbuild.definition import Definition, did_you_mean
+from envbuild.digest import Digest
+from envbuild.errors import LockError, NotFound
+from envbuild.lock import Lock
+from envbuild.platform import Platform
+from envbuild.workspace import Workspace
+
+_NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<version>[0-9]+)|@(?P<label>[\w.-]+))?")
+_MAIN_LOCK = "pylock.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A definition, and where it and its lock live.
+
+    :param spec: how to ask for it again.
+    :param lock_file: where its lock is, or will be, for this machine's platform; ``None`` where the workspace keeps
+        it, as for registered names and ids.
+    :param inputs: the files that the definition was read from.
+    :param version: the registered version that was asked for.
+    :param id: the id that was asked for.
+    :param searched: the folders that were looked into for a definition.
+    """
+
+    definition: Definition
+    spec: str
+    lock_file: Path | None = None
+    inputs: tuple[Path, ...] = ()
+    version: EnvironmentVersion | None = None
+    id: Digest | None = None
+    searched: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the environment is called: by its definition, else by its file or folder."""
+        if self.definition.name:
+            return self.definition.name
+        source = self.definition.source
+        if source is None:
+            return "environment"
+        named_after = source.stem if source.suffix == ".py" else source.absolute().parent.name
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", named_after).strip("-._") or "environment"
+
+    @property
+    def source(self) -> str:
+        """What the catalogue remembers its resolutions by."""
+        source = self.definition.source
+        return str(source.absolute()) if source and not self.version else self.spec
+
+    def read_lock(self, platform: Platform) -> Lock | None:
+        """The lock for ``platform``, or ``None`` if there is none yet.
+
+        :raises LockError: the file is not a lock, or another tool's.
+        """
+        if self.lock_file is None:
+            return None
+        for file in (for_platform(self.lock_file, platform), self.lock_file):
+            if file.is_file():
+                lock = Lock.parse(file.read_text(encoding="utf-8"), where=str(file), root=file.parent)
+                if lock.platform == platform:
+                    return lock
+        return None
+
+    def lock_target(self, platform: Platform) -> Path | None:
+        """The file that a lock for ``platform`` is to be written to.
+
+        The first lock gets the plain name; those for other platforms stand beside it.
+        """
+        if self.lock_file is None or not self.lock_file.is_file():
+            return self.lock_file
+        try:
+            present = Lock.parse(self.lock_file.read_text(encoding="utf-8"), where=str(self.lock_file))
+        except LockError:
+            return self.lock_file
+        return self.lock_file if present.platform == platform else for_platform(self.lock_file, platform)
+
+
+def for_platform(lock_file: Path, platform: Platform) -> Path:
+    """The name of a lock for another platform than the plain one's.
+
+    >>> for_platform(Path("pylock.toml"), Platform.parse("linux-aarch64")).name
+    'pylock.linux-aarch64.toml'
+    >>> for_platform(Path("pylock.dev.toml"), Platform.parse("macos-arm64")).name
+    'pylock.dev-macos-arm64.toml'
+    """
+    stem = lock_file.name.removeprefix("pylock").removesuffix(".toml").strip(".")
+    return lock_file.with_name(f"pylock.{stem}-{platform}.toml" if stem else f"pylock.{platform}.toml")
+
+
+def lock_file_for(file: Path, group: str | None = None) -> Path:
+    """The name of a definition's lock (PEP 751): ``pylock.toml`` for the one that its folder stands for.
+
+    Any other file's lock is named after it, and a group's after the group; a ``pylock.toml`` that another tool
+    made is left alone.
+    """
+    folder = file.absolute().parent
+    label = group
+    if label is None and file.suffix == ".py":
+        label = file.stem
+    elif label is None and (not _is_main(file, folder) or _is_foreign(folder / _MAIN_LOCK)):
+        label = file.stem
+    plain = re.sub(r"[^a-z0-9_-]+", "-", label.lower()).strip("-") if label else ""
+    return folder / (f"pylock.{plain}.toml" if plain else _MAIN_LOCK)
+
+
+def _is_main(file: Path, folder: Path) -> bool:
+    found = reading.find(folder)
+    return found is not None and found.name == file.name
+
+
+def _is_foreign(lock: Path) -> bool:
+    return lock.is_file() and "[tool.envbuild]" not in lock.read_text(encoding="utf-8", errors="replace")
+
+
+def open_spec(spec: str, workspace: Workspace) -> Project:
+    """Find what ``spec`` means: a path, then a registered ``name[:version|@label]``, then an id.
+
+    :raises NotFound: nothing of that kind.
+    :raises DefinitionError: the file is not a definition.
+    """
+    path, group = Path(spec), None
+    if not path.exists() and ":" in spec:
+        before, _, after = spec.rpartition(":")
+        if Path(before).exists():
+            path, group = Path(before), after
+    if path.exists():
+        return _open_path(path, group)
+    if "/" in spec or path.suffix in (".txt", ".toml", ".yml", ".yaml", ".py", ".in"):
+        raise NotFound(f"no such file: {spec}{_near(path)}")
+    return _open_registered(spec, workspace)
+
+
+def _near(path: Path) -> str:
+    try:
+        return did_you_mean(path.name, [each.name for each in path.absolute().parent.iterdir()])
+    except OSError:
+        return ""
+
+
+def _open_path(path: Path, group: str | None) -> Project:
+    if path.is_dir():
+        found = reading.find(path)
+        if found is None:
+            raise NotFound(
+                f"no definition in {path}", hint="one of these is looked for: " + ", ".join(reading.DEFINITION_FILES)
+            )
+        path = found
+    definition, inputs = reading.read_with_inputs(path, group=group)
+    spec = f"{path}:{group}" if group else str(path)
+    if definition.pylock:
+        return Project(definition=definition, spec=spec, inputs=inputs)
+    return Project(definition=definition, spec=spec, inputs=inputs, lock_file=lock_file_for(path, group))
+
+
+def _open_registered(spec: str, workspace: Workspace) -> Project:
+    asked = _NAME.fullmatch(spec.removeprefix("sha256:"))
+    if asked is None:
+        raise NotFound(f"{spec!r} is no file, no name and no id")
+    if not spec.startswith("sha256:"):
+        try:
+            version = workspace.catalogue.get(asked["name"], asked["version"], asked["label"])
+        except NotFound:
+            if workspace.locate_id(spec) is None:
+                raise
+        else:
+            definition = workspace.definition_of(version)
+            return Project(definition=definition, spec=str(version), version=version)
+    found = workspace.locate_id(spec)
+    if found is None:
+        raise NotFound(f"{spec!r} is no file, no name and no id")
+    return _open_id(found, workspace)
+
+
+def _open_id(found: Digest, workspace: Workspace) -> Project:
+    resolution = workspace.catalogue.resolution_of(found)
+    if resolution is None:
+        raise NotFound(f"no environment with the id {found} is known here")
+    document = workspace.document(Digest.parse(resolution.definition_digest))
+    source = Path(resolution.source)
+    root = source.parent if source.is_absolute() else None
+    definition = Definition.from_content(document.content, root=root)
+    return Project(definition=definition, spec=str(found), id=found)
+
+
+def open_for(script: Path | None, directory: Path) -> Project:
+    """Find the definition of a script, or of a command run in ``directory``, where none was named.
+
+    A PEP 723 block in the script comes first, then the definition in its folder or the nearest folder above it (up to
+    ``directory``, if the script lies below that), else an empty definition.
+    """
+    if script is not None and script.suffix == ".py" and reading.has_script_block(script):
+        definition, inputs = reading.read_with_inputs(script)
+        return Project(definition=definition, spec=str(script), inputs=inputs, lock_file=lock_file_for(script))
+    folders = _folders(script, directory)
+    for folder in folders:
+        found = reading.find(folder)
+        if found is not None:
+            return replace(_open_path(found, None), searched=tuple(folders))
+    return Project(definition=Definition(name="default", root=directory), spec="default", searched=tuple(folders))
+
+
+def _folders(script: Path | None, directory: Path) -> list[Path]:
+    if script is None:
+        return [directory]
+    start = script.absolute().parent
+    above = [start, *start.parents]
+    return above[: above.index(directory.absolute()) + 1] if directory.absolute() in above else [start]

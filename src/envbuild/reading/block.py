@@ -1,0 +1,36 @@
+"""Blocks of metadata in the comments of a script (PEP 723): found, not read."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+# As PEP 723 gives it.
+_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+
+
+class Block(NamedTuple):
+    """A block: its text without the comment signs, and the line of the script that this text begins in."""
+
+    text: str
+    first: int
+
+
+def find_blocks(script: str, kind: str = "script") -> tuple[Block, ...]:
+    r"""Find the blocks of a kind; one that is not closed does not count.
+
+    >>> find_blocks("#!python\n# /// script\n# dependencies = []\n# ///\n")
+    (Block(text='dependencies = []\n', first=3),)
+    """
+    if f"# /// {kind}" not in script:
+        return ()
+    return tuple(
+        Block(
+            "".join(
+                line[2:] if line.startswith("# ") else line[1:] for line in found["content"].splitlines(keepends=True)
+            ),
+            script.count("\n", 0, found.start("content")) + 1,
+        )
+        for found in _BLOCK.finditer(script)
+        if found["type"] == kind
+    )

@@ -1,0 +1,168 @@
+"""``environment.yml``: conda's form, with its list for pip.
+
+Python and pip are not left to conda: a file that asks conda for nothing else needs no conda at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from envbuild.definition import Definition, did_you_mean, python_range
+from envbuild.reading import yaml
+from envbuild.reading.asked import Asked, assemble
+from envbuild.reading.requirements import read_lines
+from envbuild.reading.sources import Place, Sources
+
+_KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms", "category")
+_SELECTOR = re.compile(
+    r"^\s*-\s.*#\s*\[\s*((?:not\s+)?\(?(?:linux|osx|win|unix|arm64|aarch64|x86|ppc64le|s390x|py|cuda)\w*\b[^\]]*)\]\s*$"
+)
+_SPEC = re.compile(r"(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<rest>.*)", re.S)
+_BRACKETS = re.compile(r"\[\s*version\s*=\s*['\"]?([^'\"\]]+)['\"]?\s*\]")
+_CLAUSE = re.compile(r"(?P<operator>==|>=|<=|!=|~=|=|>|<)?\s*(?P<version>[0-9][\w.!+-]*?)(?P<any>\.?\*)?")
+
+
+def read(path: Path, sources: Sources, text: str) -> Definition:
+    """Read an ``environment.yml``."""
+    _refuse_templates(text, path, sources)
+    sources.check()
+    marked = yaml.load(text, path, sources)
+    form = yaml.mapping(marked, path, sources)
+    for key in form:
+        if key not in _KEYS:
+            sources.wrong(Place(path, marked.line(key)), f"unknown key {key!r}{did_you_mean(key, _KEYS)}")
+    asked = Asked(sources)
+    python, packages = _dependencies(form, path, asked, marked)
+    rest = {key: form.get(key) for key in ("name", "channels", "variables")}
+    return assemble(asked, path, rest | {"conda": packages, "python": python}, marked.line)
+
+
+def python_version(spec: str) -> str | None:
+    """What conda's way of asking for a Python comes to in PEP 440, or as a bare version; ``None`` for any.
+
+    :raises ValueError: there is no way to say it so.
+
+    >>> python_version("=3.11"), python_version(">=3.10,<3.12"), python_version("==3.11.7"), python_version("3.11.*")
+    ('3.11', '>=3.10,<3.12', '3.11.7', '3.11')
+    """
+    bracketed = _BRACKETS.fullmatch(spec)
+    spec = bracketed[1].strip() if bracketed else spec.strip()
+    if not spec or spec in ("*", "=*"):
+        return None
+    if "|" in spec:
+        raise ValueError(f"python {spec}: alternatives cannot be said as one range; write >=…,<… or one version")
+    # What follows the version, behind '=' or white space, is the build: a matter between conda and its channel.
+    version = re.sub(r"(?<=[\w*])(?:=|\s+)[\w*]*[A-Za-z*][\w*.]*$", "", re.sub(r"\s*,\s*", ",", spec))
+    clauses = [_clause(each, spec) for each in version.split(",")]
+    exact = re.fullmatch(r"==(\d+(?:\.\d+)*)(\.\*)?", clauses[0])
+    if exact and len(clauses) == 1 and (exact[2] or exact[1].count(".") >= 2):
+        return exact[1]
+    python_range(",".join(clauses))
+    return ",".join(clauses)
+
+
+def _clause(text: str, spec: str) -> str:
+    found = _CLAUSE.fullmatch(re.sub(r"\s+", "", text))
+    if not found:
+        raise ValueError(f"python {spec}: not understood as versions of Python")
+    operator, version = found["operator"] or "==", found["version"]
+    if operator == "=" or (found["any"] and operator in ("==", "~=")):
+        # conda's '=3.11' is every 3.11; PEP 440 has no shorter word for it.
+        return f"=={version}.*"
+    return f"!={version}.*" if found["any"] and operator == "!=" else f"{operator}{version}"
+
+
+def _refuse_templates(text: str, path: Path, sources: Sources) -> None:
+    for number, line in enumerate(text.splitlines(), start=1):
+        bare = re.sub(r"(^|\s)#.*", "", line)
+        if "{{" in bare or "{%" in bare:
+            sources.wrong(
+                Place(path, number), "Jinja ('{{ … }}', '{% … %}') belongs to conda-build's recipes: write the value"
+            )
+        selector = _SELECTOR.match(line)
+        if selector:
+            sources.wrong(
+                Place(path, number),
+                f"selectors ('# [{selector[1].strip()}]') belong to conda-build's recipes and would be ignored: use a "
+                "marker in the pip list (; sys_platform == 'linux'), or a file for each platform",
+            )
+
+
+def _dependencies(
+    form: Mapping[str, Any], path: Path, asked: Asked, marked: yaml.Marked
+) -> tuple[str | None, list[str]]:
+    """Which Python is wanted, and what only conda can provide; the rest goes to ``asked``."""
+    sources = asked.sources
+    pythons: list[str] = []
+    dropped: list[str] = []
+    packages: list[str] = []
+    pip_lists = 0
+    for position, item in enumerate(_list(form, "dependencies", path, sources, marked)):
+        place = Place(path, marked.line(f"dependencies[{position}]"))
+        if isinstance(item, Mapping) and set(item) == {"pip"}:
+            pip_lists += 1
+            if pip_lists > 1:
+                sources.wrong(place, "a second list for pip; put both into one")
+            _pip_lines(item, f"dependencies[{position}]", path, asked, marked)
+            continue
+        spec = _SPEC.fullmatch(item.strip()) if isinstance(item, str) else None
+        if not spec:
+            sources.wrong(place, f"a package is a text such as 'numpy=2.1', or the list 'pip:'; not {item!r}")
+            continue
+        name = spec["name"].lower()
+        if name == "python":
+            pythons.append(spec["rest"])
+            _note_python(spec["rest"], place, sources, pythons)
+        if name in ("python", "pip"):
+            dropped.append(item.strip())
+        else:
+            packages.append(item.strip())
+    if packages:
+        packages += [each for each in dropped if not _is_plain_python(each)]
+    return (_python(pythons), packages)
+
+
+def _pip_lines(item: Mapping[str, Any], where: str, path: Path, asked: Asked, marked: yaml.Marked) -> None:
+    for position, line in enumerate(_list(item, "pip", path, asked.sources, marked, where=f"{where}.")):
+        place = Place(path, marked.line(f"{where}.pip[{position}]"))
+        if isinstance(line, str):
+            read_lines(line, place, asked)
+        else:
+            asked.sources.wrong(place, f"a line of a requirements file is wanted, not {line!r}")
+
+
+def _list(
+    form: Mapping[str, Any], key: str, path: Path, sources: Sources, marked: yaml.Marked, *, where: str = ""
+) -> list[Any]:
+    values = form.get(key)
+    if values is None or isinstance(values, list):
+        return values or []
+    sources.wrong(Place(path, marked.line(where + key)), f"{key}: a list is wanted, not {type(values).__name__}")
+    return []
+
+
+def _note_python(spec: str, place: Place, sources: Sources, before: list[str]) -> None:
+    if len(before) > 1:
+        sources.wrong(place, "Python is asked for twice; put both into one, as in python>=3.10,<3.12")
+    try:
+        python_version(spec)
+    except ValueError as error:
+        sources.wrong(place, error)
+
+
+def _python(specs: list[str]) -> str | None:
+    try:
+        return python_version(specs[0]) if specs else None
+    except ValueError:
+        return None
+
+
+def _is_plain_python(spec: str) -> bool:
+    """Whether `Definition.python` says all that ``spec`` says: no build, no channel."""
+    found = _SPEC.fullmatch(spec)
+    if not found or found["name"].lower() != "python" or "::" in spec:
+        return False
+    return not re.search(r"[\w*](?:=|\s+)[\w*]*[A-Za-z][\w*.]*$", found["rest"]) and "[" not in spec

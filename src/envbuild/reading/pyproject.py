@@ -1,0 +1,223 @@
+"""``pyproject.toml``: a project's dependencies, one of its extras or one of its dependency groups.
+
+What is installed is the project's dependencies, and with ``pyproject.toml:NAME`` those of the dependency group
+(PEP 735) or else the extra of that name too. A project that has a build system is installed itself, editable, and
+brings its dependencies along; ``package = false`` under ``[tool.envbuild]`` leaves it out. ``[tool.envbuild]``
+has the keys of ``envbuild.yml``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement
+from packaging.requirements import Requirement as Pep508
+from packaging.utils import canonicalize_name
+
+from envbuild.definition import Definition, Requirement
+from envbuild.reading import toml
+from envbuild.reading.asked import Asked, assemble
+from envbuild.reading.full import read_form
+from envbuild.reading.requirement import read_requirement
+from envbuild.reading.sources import Place, Sources
+from envbuild.reading.toml import Toml, table
+
+
+def read(path: Path, sources: Sources, group: str | None = None) -> Definition:
+    """Read a ``pyproject.toml``.
+
+    :param group: names of dependency groups and extras, with commas between them.
+    """
+    document = Toml(path, {}, "")
+    try:
+        document = toml.load(sources.text(path), path, sources)
+    except ValueError as error:
+        sources.wrong(Place(path), error)
+    sources.check()
+    if not asks_for_something(document.value):
+        sources.wrong(Place(path), _nothing(document))
+    asked = Asked(sources)
+    ours = table(document.value, "tool", "envbuild")
+    project = table(document.value, "project")
+    form: dict[str, Any] = {"name": project.get("name"), "python": project.get("requires-python")}
+    form |= {key: value for key, value in read_tool_table(document, asked).items() if key != "package"}
+    if not isinstance(ours.get("package", True), bool):
+        sources.wrong(document.place("package", after="tool.envbuild"), "package: true or false is wanted")
+    groups, extras = _chosen(document, group, sources)
+    if is_installable(document.value) and ours.get("package") is not False:
+        asked.add(Requirement(f"./.{'[' + ','.join(extras) + ']' if extras else ''}", editable=True))
+    else:
+        _dependencies(document, extras, asked)
+    for name in groups:
+        _group(document, name, asked, ())
+    return assemble(asked, path, form, document.line_in("tool.envbuild" if ours else "project"))
+
+
+def asks_for_something(value: Mapping[str, Any]) -> bool:
+    """Whether a ``pyproject.toml`` is a definition, and not only settings of tools."""
+    project = table(value, "project")
+    return bool(
+        project.keys() & {"name", "dependencies", "optional-dependencies"}
+        or "dependency-groups" in value
+        or table(value, "tool", "envbuild")
+    )
+
+
+def is_installable(value: Mapping[str, Any]) -> bool:
+    """Whether the project itself is to be installed: it says how, and has a name."""
+    return "build-system" in value and bool(table(value, "project").get("name"))
+
+
+def read_tool_table(document: Toml, asked: Asked) -> dict[str, Any]:
+    """Read ``[tool.envbuild]``: ask for what its lists say, and give what else is in it, spelled with ``_``."""
+
+    def underscored(value: Mapping[str, Any]) -> dict[str, Any]:
+        return {key.replace("-", "_"): item for key, item in value.items()}
+
+    ours = underscored(table(document.value, "tool", "envbuild"))
+    if isinstance(ours.get("options"), Mapping):
+        ours["options"] = underscored(ours["options"])
+
+    def line_of(place: str) -> int | None:
+        key, _, position = place.partition("[")
+        if position:
+            value = ours[key][int(position[:-1])]
+            text = value.get("requirement") if isinstance(value, Mapping) else value
+            if isinstance(text, str):
+                return document.place(text, after="tool.envbuild").line
+        return document.line_in("tool.envbuild")(key)
+
+    return read_form(ours, document.file, asked, line_of)
+
+
+def wanted_list(document: Toml, parent: Mapping[str, Any], key: str, sources: Sources) -> list[str]:
+    """The texts in a list of requirements."""
+    values = parent.get(key, [])
+    if not isinstance(values, list):
+        sources.wrong(document.place(key), f"{key}: a list is wanted, not {type(values).__name__}")
+        return []
+    for value in values:
+        if not isinstance(value, str):
+            sources.wrong(document.place(key), f"{key}: a requirement is a text, not {value!r}")
+    return [each for each in values if isinstance(each, str)]
+
+
+def standard_requirement(text: str, place: Place, asked: Asked) -> None:
+    """Ask for a requirement where standards admit no more than PEP 508."""
+    try:
+        Pep508(text)
+        asked.add(read_requirement(text, place, asked.sources))
+        asked.urls_in(text)
+    except InvalidRequirement as error:
+        asked.sources.wrong(place, f"{text!r}: {str(error).splitlines()[0]}")
+    except ValueError as error:
+        asked.sources.wrong(place, error)
+
+
+def _nothing(document: Toml) -> str:
+    poetry = "poetry" in table(document.value, "tool")
+    also = "; Poetry's own tables are not read: 'poetry lock' and PEP 621 are" if poetry else ""
+    return f"nothing to install: neither [project] nor [dependency-groups] nor [tool.envbuild]{also}"
+
+
+def _chosen(document: Toml, group: str | None, sources: Sources) -> tuple[list[str], list[str]]:
+    """The groups and the extras that are asked for, by their normalised names."""
+    groups = _normalised(document, table(document.value, "dependency-groups"), "dependency group", sources)
+    extras = _normalised(document, table(document.value, "project", "optional-dependencies"), "extra", sources)
+    chosen: tuple[list[str], list[str]] = ([], [])
+    for name in filter(None, (each.strip() for each in (group or "").split(","))):
+        normal = canonicalize_name(name)
+        if normal in groups:
+            chosen[0].append(normal)
+        elif normal in extras:
+            chosen[1].append(normal)
+        else:
+            there = f"groups: {', '.join(groups) or 'none'}; extras: {', '.join(extras) or 'none'}"
+            sources.wrong(Place(document.file), f"neither a dependency group nor an extra: {name!r} ({there})")
+    if group is not None and not any(chosen) and not sources.problems:
+        sources.wrong(Place(document.file), "the name of a dependency group or an extra is missing behind ':'")
+    return list(dict.fromkeys(chosen[0])), sorted(set(chosen[1]))
+
+
+def _normalised(document: Toml, given: Mapping[str, Any], kind: str, sources: Sources) -> dict[str, str]:
+    """The names as written, by their normalised form; two that are one are a mistake."""
+    found: dict[str, str] = {}
+    for name in given:
+        normal = canonicalize_name(name)
+        if normal in found:
+            sources.wrong(document.place(name), f"{found[normal]!r} and {name!r} are the same {kind}")
+        found[normal] = name
+    return found
+
+
+def _dependencies(document: Toml, extras: list[str], asked: Asked) -> None:
+    """Ask for what the project needs, without the project."""
+    project = table(document.value, "project")
+    dynamic = project.get("dynamic", [])
+    for key in ("dependencies", *(["optional-dependencies"] if extras else [])):
+        if isinstance(dynamic, list) and key in dynamic and key not in project:
+            asked.sources.wrong(
+                document.place(key),
+                f"{key} are dynamic, so that only building the project would tell them: "
+                "a [build-system] and a name are needed, or write them down",
+            )
+    for text in wanted_list(document, project, "dependencies", asked.sources):
+        standard_requirement(text, document.place(text), asked)
+    optional = table(project, "optional-dependencies")
+    names: dict[str, str] = {canonicalize_name(name): name for name in optional}
+    for extra in _with_own(extras, optional, names, str(project.get("name", ""))):
+        for text in wanted_list(document, optional, names[extra], asked.sources):
+            if not _own_extras(text, str(project.get("name", ""))):
+                standard_requirement(text, document.place(text), asked)
+
+
+def _with_own(extras: list[str], optional: Mapping[str, Any], names: Mapping[str, str], project: str) -> Iterator[str]:
+    """``extras`` and those that they name in turn, as ``all = ["demo[web,db]"]`` does."""
+    waiting = list(dict.fromkeys(extras))
+    for extra in waiting:
+        if extra not in names:
+            continue
+        yield extra
+        texts = optional[names[extra]] if isinstance(optional[names[extra]], list) else []
+        own = (each for text in texts if isinstance(text, str) for each in _own_extras(text, project))
+        waiting += [each for each in dict.fromkeys(own) if each not in waiting]
+
+
+def _own_extras(text: str, project: str) -> list[str]:
+    """The extras for which a requirement names the project itself."""
+    found = re.match(r"([A-Za-z0-9._-]+)\s*\[([^\]]*)\]", text)
+    if not project or not found or canonicalize_name(found[1]) != canonicalize_name(project):
+        return []
+    return [canonicalize_name(each.strip()) for each in found[2].split(",") if each.strip()]
+
+
+def _group(document: Toml, name: str, asked: Asked, trail: tuple[str, ...]) -> None:
+    """Ask for what a dependency group holds, and those that it includes (PEP 735)."""
+    groups = table(document.value, "dependency-groups")
+    names: dict[str, str] = {canonicalize_name(each): each for each in groups}
+    items = groups[names[name]]
+    if not isinstance(items, list):
+        asked.sources.wrong(document.place(names[name]), f"{names[name]}: a list is wanted")
+        return
+    for item in items:
+        if isinstance(item, str):
+            standard_requirement(item, document.place(item, after="dependency-groups"), asked)
+            continue
+        included = item.get("include-group") if isinstance(item, Mapping) and len(item) == 1 else None
+        if not isinstance(included, str):
+            said = 'a requirement, or {include-group = "NAME"}, is wanted'
+            asked.sources.wrong(document.place(names[name], after="dependency-groups"), f"{names[name]}: {said}")
+            continue
+        normal = canonicalize_name(included)
+        place = document.place(included, after="dependency-groups")
+        if normal in (*trail, name):
+            circle = " → ".join((*trail, name, normal))
+            asked.sources.wrong(place, f"a dependency group that includes itself: {circle}")
+        elif normal not in names:
+            there = ", ".join(groups)
+            asked.sources.wrong(place, f"{names[name]} includes {included!r}, which is not there ({there})")
+        else:
+            _group(document, normal, asked, (*trail, name))

@@ -1,0 +1,123 @@
+"""Stamping: noting what a repetition of a run may rely on, for `envbuild.warm` to read.
+
+A stamp is only left where a later look at sizes, times and inodes cannot miss a change: not if a file was changed
+so shortly before that a further change might get the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from envbuild import git, layout, reading, snapshot
+from envbuild.project import for_platform
+from envbuild.warm import FORMAT, facts_of, installation
+
+if TYPE_CHECKING:
+    from envbuild.execution import Order
+    from envbuild.pipeline import Prepared
+    from envbuild.workspace import Workspace
+
+_GRAIN = 50_000_000
+"""Two changes within this time, in nanoseconds, may leave a file with the same time of change."""
+
+
+def leave(
+    stamp: Path,
+    *,
+    began: int,
+    record: Mapping[str, Any],
+    order: Order,
+    prepared: Prepared,
+    starter: str | None,
+    workspace: Workspace,
+    source: snapshot.Source,
+    taken: snapshot.Snapshot,
+) -> None:
+    """Write the stamp of a run, or remove it where a repetition could not be told from a change.
+
+    :param began: when the run's definition was looked at first, in nanoseconds since 1970.
+    """
+    files = list(_files(source, taken))
+    own = [(str(source.root / each.path).rstrip("/"), _facts(each.stat)) for each in source.folders]
+    other = {path: facts_of(path) for path in _looked_at(prepared, source)}
+    written = prepared.locked.written
+    if written and prepared.locked.file:
+        other.pop(str(prepared.locked.file), None)
+        own.append((str(prepared.locked.file), written))
+    seen = [facts for *_, facts in (*files, *own)]
+    if starter is None or prepared.project.id or _newest(seen) > source.looked_at - _GRAIN or (
+        _newest(other.values()) > began - _GRAIN
+    ):
+        stamp.unlink(missing_ok=True)
+        return
+    checks = sorted({**other, **dict(own)}.items())
+    environment = record["environment"]
+    variables = {**prepared.project.definition.variables, **order.variables}
+    words = [
+        *(FORMAT, installation(), starter, str(prepared.image.path)),
+        str(workspace.store.root / layout.LEASES / prepared.id.hex),
+        *(record["experiment"], order.target, str(source.root), record["snapshot"]),
+        "\n".join(str(environment[key] or "") for key in ("id", "name", "version", "definition_digest")),
+        *(json.dumps(record["git"]), record["source"]),
+        *_counted((word,) for word in order.command[: order.head]),
+        *_counted((name,) for name in record["secrets"]),
+        *_counted(variables.items()),
+        *_counted((path, *facts) for path, facts in checks),
+        *_counted((path, kind, *facts) for path, kind, facts in files),
+        "end",
+    ]
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    beside = stamp.with_name(f"{stamp.name}.{os.getpid()}")
+    beside.write_text("\0".join(words), encoding="utf-8", errors="surrogateescape")
+    beside.replace(stamp)
+
+
+def _facts(found: os.stat_result) -> tuple[str, str, str]:
+    return (str(found.st_size), str(found.st_mtime_ns), str(found.st_ino))
+
+
+def _newest(facts: Iterable[tuple[str, str, str]]) -> int:
+    return max((int(changed) for _, changed, _ in facts if changed), default=0)
+
+
+def _counted(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    listed = list(rows)
+    return [str(len(listed)), *(word for row in listed for word in row)]
+
+
+def _files(source: snapshot.Source, taken: snapshot.Snapshot) -> Iterator[tuple[str, str, tuple[str, str, str]]]:
+    for each in source.files:
+        kept = taken.files[each.path]
+        kind = "link" if "link" in kept else "executable" if kept.get("executable") else "file"
+        yield each.path, kind, _facts(each.stat)
+
+
+def _looked_at(prepared: Prepared, source: snapshot.Source) -> Iterator[str]:
+    """Every path besides the snapshot's files whose change might make it another run."""
+    project = prepared.project
+    yield from (str(source.root / name) for name in snapshot.IGNORE_FILES)
+    yield from (str(each.absolute()) for each in project.inputs)
+    if project.lock_file:
+        yield str(project.lock_file)
+        yield str(for_platform(project.lock_file, prepared.locked.lock.platform))
+    # Where a definition may yet appear that would come before the one that was found.
+    for folder in {source.root, *project.searched, *(each.absolute().parent for each in project.inputs)}:
+        yield from (str(folder / name) for name in reading.DEFINITION_FILES)
+    root = prepared.locked.lock.root or project.definition.root or Path()
+    yield from (os.path.abspath(root / path) for path in prepared.locked.lock.inputs)  # noqa: PTH100
+    for package in prepared.locked.lock.packages:
+        if package.artifact.kind == "directory":
+            yield from _project_files((root / (package.artifact.path or ".")).resolve())
+    repository = git.repository(Path(source.root))
+    if repository:
+        yield from (str(repository / name) for name in ("HEAD", "index", "logs/HEAD"))
+
+
+def _project_files(folder: Path) -> Iterator[str]:
+    found = snapshot.look(folder)
+    yield from (str(folder / each.path) for each in found.files)
+    yield from (str(folder / each.path).rstrip("/") for each in found.folders)

@@ -1,0 +1,259 @@
+"""Warm: a command that was run before and of which nothing has changed is run again at once.
+
+The first `envbuild run` leaves a *stamp*: every file that it looked at, by size, time and inode, and what it found
+out by looking. As long as all of them are as they were, nothing has to be read, resolved, asked or imported:
+the working copy is laid out, the program started, and the run recorded while it goes on. Anything else, from a
+touched file to a word on the command line that is not understood here, and `attempt` steps back for the whole
+program, which knows what to do and leaves a new stamp.
+
+So this module imports nothing that Python has not loaded anyway. `envbuild.stamping` writes what it reads.
+"""
+
+import os
+import sys
+import time
+
+from envbuild import layout
+
+FORMAT = "envbuild warm 1"
+
+_VALUED = ("-e", "--environment", "-t", "--target", "--name")
+_SAME = {"-e": "--environment", "-t": "--target"}
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Words:
+    """A command line ``run …``, taken apart.
+
+    :param asked: what was asked for, as text that tells commands apart; the user's own arguments are no part of it.
+    :param head: the words that start the program; for a script ``python`` and its name.
+    :param arguments: the user's own arguments.
+    """
+
+    def __init__(self, asked: "list[str]", script: "str | None", arguments: "list[str]") -> None:
+        self.asked = asked
+        self.script = script
+        self.arguments = arguments
+
+
+def parse(words: "list[str]") -> "Words | None":
+    """Take ``envbuild run …`` apart; ``None`` where there is more in it than the usual."""
+    asked: list[str] = []
+    position = 0
+    while position < len(words):
+        word = words[position]
+        if word == "--":
+            return Words([*asked, "--"], None, words[position + 1 :]) if words[position + 1 :] else None
+        if word == "-m":
+            module = words[position + 1 : position + 2]
+            return Words([*asked, "-m", *module], None, words[position + 2 :]) if module else None
+        if word in _VALUED:
+            if position + 1 >= len(words):
+                return None
+            asked += [_SAME.get(word, word), words[position + 1]]
+            position += 2
+        elif word.startswith("-"):
+            return None
+        else:
+            return Words([*asked, word], word, words[position + 1 :])
+    return None
+
+
+def stamp_path(workspace: str, directory: str, asked: "list[str]") -> str:
+    """Where the stamp of a command lies."""
+    name = "\0".join((directory, *asked)).encode("utf-8", "surrogateescape")
+    return os.path.join(workspace, layout.WARM, _hash(name))
+
+
+def _hash(data: bytes) -> str:
+    # hashlib loads OpenSSL, which takes longer than all the rest of this module.
+    try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256
+        else:
+            from _sha256 import sha256
+    except ImportError:
+        from hashlib import sha256
+    digest: str = sha256(data).hexdigest()
+    return digest
+
+
+class Stamp:
+    """What a stamp says, read in the order in which `envbuild.stamping` writes it."""
+
+    def __init__(self, text: str) -> None:
+        tokens = iter(text.split("\0"))
+        if next(tokens) != FORMAT:
+            raise ValueError("another format")
+        self.envbuild, self.starter, self.prefix, self.lease = (next(tokens) for _ in range(4))
+        self.experiment, self.target, self.root, self.snapshot = (next(tokens) for _ in range(4))
+        self.environment, self.git, self.source = (next(tokens) for _ in range(3))
+        self.head = _take(tokens, 1)
+        self.secrets = _take(tokens, 1)
+        self.variables = _take(tokens, 2)
+        self.checks = _take(tokens, 4)
+        self.files = _take(tokens, 5)
+        if next(tokens) != "end":
+            raise ValueError("cut off")
+
+    def holds(self) -> bool:
+        """Whether everything that was looked at is as it was."""
+        root = self.root
+        return (
+            self.envbuild == installation()
+            and all(_unchanged(os.path.join(root, path), *facts) for path, _, *facts in self.files)
+            and all(_unchanged(path, *facts) for path, *facts in self.checks)
+        )
+
+
+def _take(tokens: "Iterator[str]", width: int) -> "list[tuple[str, ...]]":
+    count = int(next(tokens))
+    return [tuple(next(tokens) for _ in range(width)) for _ in range(count)]
+
+
+def installation() -> str:
+    """Which envbuild this is: another one may look at other things."""
+    from envbuild import __version__
+
+    return f"{__version__} {layout.__file__}"
+
+
+def facts_of(path: str) -> "tuple[str, str, str]":
+    """What a change of a file shows in: size, time of change, inode; empty for a file that is not there."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ("", "", "")
+    return (str(found.st_size), str(found.st_mtime_ns), str(found.st_ino))
+
+
+def _unchanged(path: str, size: str, changed: str, inode: str) -> bool:
+    return facts_of(path) == (size, changed, inode)
+
+
+def attempt(words: "list[str]") -> "int | None":
+    """Run the command if it is known and nothing has changed: its exit code, else ``None``."""
+    if len(words) < 2 or words[0] != "run":
+        return None
+    parsed = parse(words[1:])
+    if parsed is None:
+        return None
+    workspace = layout.workspace_root()
+    try:
+        with open(stamp_path(workspace, os.getcwd(), parsed.asked), encoding="utf-8", errors="surrogateescape") as file:
+            stamp = Stamp(file.read())
+    except (OSError, ValueError, StopIteration, RuntimeError):
+        return None
+    if not stamp.holds() or any(name not in os.environ for (name,) in stamp.secrets):
+        return None
+    lease = _hold(stamp)
+    if lease is None:
+        return None
+    try:
+        return _run(stamp, parsed, workspace)
+    finally:
+        os.close(lease)
+
+
+def _hold(stamp: Stamp) -> "int | None":
+    """Keep the environment from being collected while it is used; ``None`` if it is gone."""
+    import fcntl
+
+    try:
+        lease = os.open(stamp.lease, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(lease, fcntl.LOCK_SH)
+    os.utime(lease)
+    if os.path.isdir(stamp.prefix):
+        return lease
+    os.close(lease)
+    return None
+
+
+def _run(stamp: Stamp, parsed: Words, workspace: str) -> "int | None":
+    from envbuild import supervise
+
+    module, _, function = stamp.starter.partition(":")
+    # import_module would load importlib, and this is all that it does.
+    __import__(module)
+    start = getattr(sys.modules[module], function)
+    environment = dict(zip(("id", "name", "version"), stamp.environment.split("\n")[:3], strict=True))
+    folder = supervise.Folder(workspace, supervise.new_id(stamp.experiment))
+    command = [*(word for (word,) in stamp.head), *parsed.arguments]
+    secrets = [os.environ[name] for (name,) in stamp.secrets]
+    try:
+        _lay_out(stamp, folder.work)
+        variables = dict(stamp.variables)
+        variables.update((name, os.environ[name]) for (name,) in stamp.secrets)
+        variables.update(
+            ENVBUILD_RUN_ID=folder.run,
+            ENVBUILD_RUN_FOLDER=folder.path,
+            ENVBUILD_EXPERIMENT=stamp.experiment,
+            ENVBUILD_ENVIRONMENT_ID=environment["id"],
+            ENVBUILD_ENVIRONMENT_NAME=environment["name"],
+            ENVBUILD_ENVIRONMENT_VERSION=environment["version"],
+        )
+        started = time.perf_counter()
+        handle = start(command, folder.work, variables, stamp.prefix)
+    except OSError:
+        folder.discard()
+        return None
+    folder.announce(_record(stamp, folder.run, command))
+    watch = supervise.Watch(handle, os.path.join(folder.path, layout.LOG), secrets)
+    code = watch.until_end()
+    seconds = {"resolving": 0.0, "building": 0.0, "running": time.perf_counter() - started}
+    end = supervise.finish(folder, code, watch.stopped, seconds, lambda: [path for path, *_ in stamp.files])
+    os.write(2, supervise.summary(folder, environment, end).encode("utf-8", "replace"))
+    return code
+
+
+def _lay_out(stamp: Stamp, work: str) -> None:
+    """Copy the source folder's files; they are those of the snapshot, since nothing about them has changed."""
+    made = {""}
+    for path, kind, *_ in stamp.files:
+        folder = path.rpartition("/")[0]
+        if folder not in made:
+            os.makedirs(os.path.join(work, folder), exist_ok=True)
+            made.add(folder)
+        origin, copy = os.path.join(stamp.root, path), os.path.join(work, path)
+        if kind == "link":
+            os.symlink(os.readlink(origin), copy)
+            continue
+        with open(origin, "rb", buffering=0) as file:
+            target = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755 if kind == "executable" else 0o644)
+            try:
+                while data := file.read(1 << 20):
+                    while data:
+                        data = data[os.write(target, data) :]
+            finally:
+                os.close(target)
+
+
+def _record(stamp: Stamp, run: str, command: "list[str]") -> "dict[str, object]":
+    # The program is starting meanwhile: this import costs nothing.
+    import json
+
+    identity, name, version, definition = stamp.environment.split("\n")
+    return {
+        "id": run,
+        "experiment": stamp.experiment,
+        "status": "Running",
+        "target": stamp.target,
+        "command": command,
+        "head": len(stamp.head),
+        "environment": {"name": name, "version": version or None, "id": identity, "definition_digest": definition},
+        "snapshot": stamp.snapshot,
+        "source": stamp.source,
+        "directory": stamp.root,
+        "created_at": time.time(),
+        "variables": sorted(name for name, _ in stamp.variables) + [name for (name,) in stamp.secrets],
+        "secrets": [name for (name,) in stamp.secrets],
+        "git": json.loads(stamp.git),
+        "seconds": {"resolving": 0.0, "building": 0.0},
+        "reproduces": None,
+        "tags": {},
+    }

@@ -1,0 +1,80 @@
+"""What the tests share: real things that a machine may lack, and what is said where it does.
+
+A test that needs such a thing skips at a desk, and fails where ``--require NAME`` names it, as CI does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
+"""The versions that environments may have."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="fail, rather than skip, tests that lack NAME (pythons, network, …); repeatable",
+    )
+
+
+def requires(config: pytest.Config, name: str, reason: str) -> None:
+    """Skip the test for want of ``name``, or fail it where ``name`` is required."""
+    if name in config.getoption("--require"):
+        pytest.fail(f"--require {name}: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def lacking(pytestconfig: pytest.Config) -> Callable[[str, str], None]:
+    """`requires`, for tests: ``lacking("pythons", "no Python 3.8 found")``."""
+    return lambda name, reason: requires(pytestconfig, name, reason)
+
+
+@pytest.fixture(scope="session")
+def interpreters() -> dict[str, Path]:
+    """The interpreters of this machine by version (``3.8``), those that really start."""
+    found = {}
+    for version in PYTHONS:
+        path = next((path for path in _candidates(version) if _starts(path, version)), None)
+        if path is not None:
+            found[version] = path
+    return found
+
+
+@pytest.fixture(params=PYTHONS)
+def interpreter(
+    request: pytest.FixtureRequest, interpreters: dict[str, Path], lacking: Callable[[str, str], None]
+) -> Path:
+    """Each Python that environments may have, one after the other."""
+    if request.param not in interpreters:
+        lacking("pythons", f"no Python {request.param} found on PATH or among pyenv's versions")
+    return interpreters[request.param]
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
+    for folder in os.get_exec_path():
+        found = shutil.which(f"python{version}", path=folder)
+        if found:
+            yield Path(found)
+
+
+def _starts(path: Path, version: str) -> bool:
+    """Whether it is that Python, and not a shim of pyenv's that stands for one which is not there."""
+    asked = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        answer = subprocess.run([path, "-I", "-c", asked], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0 and answer.stdout.strip() == version
