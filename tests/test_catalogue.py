@@ -305,6 +305,7 @@ def test_a_forked_process_uses_the_catalogue_that_it_inherits(path: Path) -> Non
         for child in range(1, 5):
             process = os.fork()
             if process == 0:
+                assert catalogue._db._open is None, "SQLite's locks must not be inherited"
                 for number in range(20):
                     catalogue.register("iris", f"sha256:{child * 100 + number:064x}")
                 os._exit(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import os
 import subprocess
@@ -408,7 +410,12 @@ def test_importing_it_loads_nothing_that_is_not_needed(script: Script, folder: P
     )
 
 
-# The reader, in envbuild's own Python
+# In envbuild's own Python
+
+
+@pytest.mark.parametrize("name", ["events", "files", "run", "values"])
+def test_what_the_docstrings_show_is_so(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"envbuild.inside.envbuild.{name}")).failed == 0
 
 
 def test_a_torn_line_costs_that_line_alone(tmp_path: Path) -> None:

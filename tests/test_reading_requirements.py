@@ -123,6 +123,7 @@ def test_what_is_not_utf8_is_read_in_the_encoding_of_the_locale(
     [
         ("Scikit_Learn [B,a] >=1.0,<2", "scikit-learn[a,b]<2,>=1.0"),
         ("demo (>=1)", "demo>=1"),
+        ("demo;", "demo"),
         ("demo ; python_version < '3.12'", 'demo; python_version < "3.12"'),
         ("demo; platform_machine == 'a/b'", 'demo; platform_machine == "a/b"'),
         ("demo@https://h.test/demo.zip", "demo @ https://h.test/demo.zip"),
@@ -365,7 +366,8 @@ def test_everything_wrong_is_told_at_once_with_file_and_line(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("numpy = 1", "Expected"),
+        ("numpy = 1", "not a requirement: 'numpy = 1' (Expected"),
+        ("numpy=1", "did you mean '=='?"),
         ("numpy; python_version << '3'", ""),
         ("./gone", "no such file or folder: './gone'"),
         ("gone.whl", "no such file or folder: 'gone.whl'"),

@@ -3,7 +3,7 @@
 This module is loaded by every repeated run, so it imports nothing that Python has not loaded anyway.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # signal itself brings enum, which takes longer than all of this
 import os
 import select
 
@@ -20,9 +20,7 @@ _DROPPED = (
 _CHUNK = 1 << 16
 
 
-def environment(
-    host: "Mapping[str, str]", prefix: str, declared: "Mapping[str, str]", inside: str
-) -> "dict[str, str]":
+def environment(host: "Mapping[str, str]", prefix: str, declared: "Mapping[str, str]", inside: str) -> "dict[str, str]":
     """The environment variables of a process in ``prefix``: the host's, activated, and what the run declares.
 
     ``inside`` comes last on Python's path, behind whatever the run itself declares.

@@ -91,7 +91,9 @@ def check_hashes(found: Iterable[Package], definition: Definition) -> None:
         if each.name in allowed and each.artifact.digest and str(each.artifact.digest) not in allowed[each.name]
     ]
     if definition.options.require_hashes:
-        wrong += [f"{each}: hashes are required, and the definition has none" for each in found if each.name not in allowed]
+        wrong += [
+            f"{each}: hashes are required, and the definition has none" for each in found if each.name not in allowed
+        ]
     if wrong:
         raise ResolutionFailed("\n".join(wrong), hint="correct the --hash options, or remove them: a lock has its own")
 

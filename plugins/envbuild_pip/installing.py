@@ -66,6 +66,8 @@ def install(lock: Lock, prefix: Path, request: BuildRequest) -> None:
     file.write_text(replace(lock, packages=tuple(_here(each, lock, request) for each in packages)).to_toml(), "utf-8")
     command = ["pip", "sync", "--quiet", f"--python={prefix / 'bin/python'}", "--preview-features=pylock"]
     sources = [each.name for each in lock.built_from_source]
+    if request.anew:
+        _forget_cached(packages, request)
     command += ["--no-build"] if not sources else [f"--only-binary={name}" for name in _without(packages, sources)]
     code, complaint = _sync([*command, "--offline"], file, request)
     if code != 0 and not request.offline and not _is_mismatch(complaint):
@@ -73,6 +75,14 @@ def install(lock: Lock, prefix: Path, request: BuildRequest) -> None:
     if code != 0:
         raise _failure(complaint, request)
     strip_traces(prefix)
+
+
+def _forget_cached(packages: Iterable[Package], request: BuildRequest) -> None:
+    """Make uv fetch the packages again: what is linked into a damaged prefix is damaged in its cache too."""
+    names = [each.name for each in packages]
+    code, _, complaint = run_uv(["cache", "clean", "--quiet", *names], variables=request.variables)
+    if code != 0:
+        raise BuildFailed(f"uv's cache could not be cleaned\n{complaint}")
 
 
 def _without(packages: Iterable[Package], names: Iterable[str]) -> list[str]:

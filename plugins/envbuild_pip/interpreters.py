@@ -95,7 +95,7 @@ def latest_known(wanted: SpecifierSet, variables: Mapping[str, str]) -> Version 
 
 
 def _search_path(variables: Mapping[str, str]) -> list[str]:
-    """PATH without pyenv's shims, which answer for Pythons that they then refuse to start, and with what is behind them."""
+    """PATH with what is behind pyenv's shims in their place: they answer for Pythons that they refuse to start."""
     pyenv = Path(variables.get("PYENV_ROOT") or Path(variables.get("HOME", "/")) / ".pyenv")
     folders = [each for each in variables.get("PATH", "").split(os.pathsep) if each and Path(each) != pyenv / "shims"]
     versions = sorted(pyenv.glob("versions/*/bin")) if pyenv.is_dir() else []

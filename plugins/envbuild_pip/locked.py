@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import platform as machine
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from packaging.markers import Environment
 from packaging.pylock import PylockSelectError
-from packaging.tags import Tag, cpython_tags, compatible_tags, mac_platforms
+from packaging.tags import Tag, compatible_tags, cpython_tags, mac_platforms
 
-from envbuild import Definition, LockError, Package, Platform, Resolution, ResolutionFailed, from_pylock, read_pylock
+from envbuild import Definition, Package, Platform, Resolution, ResolutionFailed, from_pylock, read_pylock
 
 
 def select(definition: Definition, platform: Platform, resolution: Resolution) -> tuple[Package, ...]:
@@ -44,7 +44,7 @@ def _rooted(package: Package, there: Path, root: Path) -> Package:
     return replace(package, artifact=replace(package.artifact, path=os.path.relpath(there / path, root)))
 
 
-def environment(version: str, platform: Platform) -> Mapping[str, str]:
+def environment(version: str, platform: Platform) -> Environment:
     """The values of environment markers there (PEP 508)."""
     systems = {"linux": ("posix", "Linux", "linux"), "macos": ("posix", "Darwin", "darwin"),
                "windows": ("nt", "Windows", "win32")}  # fmt: skip
@@ -87,6 +87,3 @@ def _platform_tags(platform: Platform) -> list[str]:
     newest = [f"manylinux_2_{minor}_{platform.machine}" for minor in range(28, 4, -1)]
     named = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
     return newest + [f"{name}_{platform.machine}" for name in named.values()] + [f"linux_{platform.machine}"]
-
-
-__all__ = ["LockError", "environment", "select", "tags"]

@@ -6,10 +6,22 @@ finds Pythons, `uv` runs the program.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from envbuild import BuildRequest, Definition, Digest, Image, Lock, Package, Platform, Resolution, hookimpl
+from envbuild import (
+    BuildRequest,
+    Definition,
+    Digest,
+    EnvbuildError,
+    Finding,
+    Image,
+    Lock,
+    Package,
+    Platform,
+    Resolution,
+    hookimpl,
+)
 
 
 @hookimpl(trylast=True)
@@ -65,3 +77,24 @@ def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRe
     installing.make_prefix(interpreter, request.destination, request)
     installing.install(lock, request.destination, request)
     return Image(kind="prefix", id=id, platform=lock.platform, path=request.destination)
+
+
+def checkup(variables: Mapping[str, str]) -> Iterator[Finding]:
+    """Say how uv fares, and which Pythons it finds."""
+    from envbuild_pip import interpreters
+    from envbuild_pip.uv import find_uv, run_uv
+
+    try:
+        code, told, complaint = run_uv(["--version"], variables=variables)
+    except EnvbuildError as error:
+        yield Finding("uv", "error", str(error), error.hint)
+        return
+    if code:
+        yield Finding("uv", "error", complaint, "pip install --force-reinstall uv")
+        return
+    yield Finding("uv", "ok", f"{told.strip()} ({find_uv()})")
+    found = interpreters.installed(variables)
+    if found:
+        yield Finding("Pythons", "ok", ", ".join(str(each) for each in found))
+    else:
+        yield Finding("Pythons", "error", "none was found", "uv python install 3.12")

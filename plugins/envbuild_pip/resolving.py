@@ -70,7 +70,7 @@ def resolve(definition: Definition, platform: Platform, resolution: Resolution) 
         and may not be.
     """
     call = _Compile(definition, platform, resolution)
-    allowed = {canonicalize_name(name) for name in (*definition.options.source, *resolution.request.source)}
+    allowed: set[str] = {canonicalize_name(name) for name in (*definition.options.source, *resolution.request.source)}
     direct = any(each.is_path or "://" in each.text for each in definition.pip)
     if not allowed and not direct and not definition.options.no_binary:
         found, complaint = call.run([":all:"])
@@ -112,7 +112,9 @@ def _is_for_want_of_wheels(complaint: str) -> bool:
 
 def _failure(complaint: str) -> ResolutionFailed:
     if is_network_trouble(complaint):
-        return ResolutionFailed(f"an index could not be reached\n{complaint}", hint="check the network, or use --offline")
+        return ResolutionFailed(
+            f"an index could not be reached\n{complaint}", hint="check the network, or use --offline"
+        )
     if "--offline" in complaint or "network was disabled" in complaint.lower():
         return ResolutionFailed(complaint, hint="run it once without --offline")
     return ResolutionFailed(f"nothing satisfies the definition\n{complaint}")
@@ -129,7 +131,9 @@ class _Compile:
         self.target = None if resolution.interpreter and platform == Platform.here() else platform
         interpreter = resolution.interpreter or _any_interpreter(self.request)
         self.interpreter = interpreter
-        self.private = {each.name: wheel_file(each, self.request.scratch, self.request.store) for each in self._wheels()}
+        self.private = {
+            each.name: wheel_file(each, self.request.scratch, self.request.store) for each in self._wheels()
+        }
 
     def _wheels(self) -> list[Package]:
         return [each for each in self.resolution.packages if each.kind == "wheel"]

@@ -34,7 +34,9 @@ def find_uv() -> str:
     try:
         return os.fsdecode(uv.find_uv_bin())
     except FileNotFoundError as error:
-        raise EnvbuildError("the uv package has no uv program in it", hint="pip install --force-reinstall uv") from error
+        raise EnvbuildError(
+            "the uv package has no uv program in it", hint="pip install --force-reinstall uv"
+        ) from error
 
 
 def settings(variables: Mapping[str, str]) -> dict[str, str]:
@@ -72,9 +74,9 @@ def run_uv(
 
 
 def readable(complaint: str) -> str:
-    """What uv wrote to standard error, without colours, warnings and credentials.
+    r"""What uv wrote to standard error, without colours, warnings and credentials.
 
-    >>> readable("warning: x\\n\\x1b[31merror\\x1b[0m: https://me:pw@host/simple is not there")
+    >>> readable("warning: x\n\x1b[31merror\x1b[0m: https://me:pw@host/simple is not there")
     'https://me:****@host/simple is not there'
     """
     plain = _ANSI.sub("", complaint)

@@ -83,5 +83,3 @@ def _check_metadata(path: Path, archive: zipfile.ZipFile, name: str, version: Ve
         same = False
     if not same:
         raise Damaged(f"{path.name} is named as another package than it is: {told['Name']} {told['Version']}")
-
-

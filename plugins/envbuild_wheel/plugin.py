@@ -7,6 +7,7 @@ What it depends on is left to pip, which sees the wheel in the resolution.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from envbuild import Artifact, Definition, Lock, Package, Platform, Resolution, Store, WheelRef, hookimpl
@@ -28,6 +29,16 @@ def resolve_dependencies(
         inspect.keep(wheel, definition.root, store)
     resolution.add(*(_package(each, store) for each in definition.wheels))
     return ("wheels",)
+
+
+def check(path: Path) -> WheelRef:
+    """Look into a wheel, and name it by its bytes.
+
+    :raises Damaged: it is no wheel that may be installed.
+    """
+    from envbuild_wheel import inspect
+
+    return inspect.check(path)
 
 
 def _package(wheel: WheelRef, store: Store) -> Package:

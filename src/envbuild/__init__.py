@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from envbuild.checkup import Finding as Finding
     from envbuild.definition import (
         Definition as Definition,
     )
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from envbuild.image import (
         Image as Image,
     )
+    from envbuild.inside.envbuild.run import Run as Run
     from envbuild.lock import (
         Artifact as Artifact,
     )
@@ -106,6 +108,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "checkup": ("Finding",),
     "definition": ("Definition", "PipOptions", "PylockFile", "Requirement", "WheelRef", "without_credentials"),
     "digest": ("Digest",),
     "errors": (
@@ -123,6 +126,7 @@ _HOME = {
     ),
     "hookspecs": ("hookimpl",),
     "image": ("BuildRequest", "Image"),
+    "inside.envbuild.run": ("Run",),
     "lock": ("Artifact", "Lock", "LockRequest", "Package", "Resolution", "from_pylock", "read_pylock"),
     "outcome": ("RunHandle", "RunRequest"),
     "platform": ("Platform",),

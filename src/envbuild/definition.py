@@ -404,7 +404,9 @@ class Definition:
         return definition
 
     @classmethod
-    def from_content(cls, content: Mapping[str, Any], *, name: str | None = None, root: Path | None = None) -> Definition:
+    def from_content(
+        cls, content: Mapping[str, Any], *, name: str | None = None, root: Path | None = None
+    ) -> Definition:
         """Make the definition that has this `content`.
 
         >>> asked = Definition(python="3.11", pip=(Requirement.parse("./lib", editable=True),), secrets=("TOKEN",))

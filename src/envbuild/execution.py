@@ -174,8 +174,8 @@ def _lay_out(
     source = snapshot.look(order.source)
     if source.size > snapshot.LARGE:
         wishes.progress.note(
-            f"the source folder holds {source.size / 2**20:.0f} MiB; the largest files: {snapshot.name_largest(source)} "
-            "(.envbuildignore says what to leave out)"
+            f"the source folder holds {source.size / 2**20:.0f} MiB (.envbuildignore says what to leave out); "
+            f"the largest files: {snapshot.name_largest(source)}"
         )
     return source, snapshot.take(source, workspace.store, work)
 
@@ -270,8 +270,7 @@ def reproduce(
     outcome = run(project, order, workspace, plugins, wishes, out)
     if outcome.environment["id"] != environment["id"]:
         raise EnvbuildError(
-            f"the environment came out as {outcome.environment['id']}, not {environment['id']}: a local project has changed"
+            f"the environment came out as {outcome.environment['id']}, not {environment['id']}",
+            hint="it has a local project, and that has changed since",
         )
     return before, outcome
-
-

@@ -131,7 +131,7 @@ def _reasons(project: Project, identity: Digest, there: bool, workspace: Workspa
     ids = [Digest.parse(each.environment_id) for each in history]
     earlier = next((each for each in ids if each != identity), None)
     if identity in ids[:1] and there:
-        found = [f"the definition, its lock and its local projects are as they were on {history[0].resolved_at:%Y-%m-%d %H:%M}"]
+        found = [f"definition, lock and local projects are as they were on {history[0].resolved_at:%Y-%m-%d %H:%M}"]
         if earlier is not None:
             found.append(f"the time before it was {earlier.short}; since then:")
             found += _moved(earlier, identity, workspace)
@@ -155,9 +155,9 @@ def _moved(earlier: Digest, identity: Digest, workspace: Workspace) -> list[str]
 def _told(difference: Difference) -> str:
     """A difference of two environments in the words of packages where it is one."""
     path = difference.path
-    if len(path) >= 4 and path[0] == "plugins" and path[2] == "packages":  # noqa: PLR2004
+    if len(path) >= 4 and path[0] == "plugins" and path[2] == "packages":
         path = path[3:]
-    elif len(path) >= 3 and path[0] == "plugins":  # noqa: PLR2004
+    elif len(path) >= 3 and path[0] == "plugins":
         path = path[2:]
     return str(Difference(path, difference.before, difference.after))
 

@@ -27,6 +27,7 @@ class BuildRequest:
     :param home: where the environment will live at run time, as seen from inside its target.
     :param store: the folder of the content-addressed store, to be opened with `envbuild.Store`.
     :param offline: use what is cached, and fail rather than ask the network.
+    :param anew: what is cached may be damaged: fetch and unpack every artifact anew.
     :param variables: values for ``${NAME}`` in URLs, and where engines find their settings.
     """
 
@@ -37,6 +38,7 @@ class BuildRequest:
     store: Path
     scratch: Path
     offline: bool = False
+    anew: bool = False
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     progress: Progress = QUIET
 

@@ -6,6 +6,7 @@
         catalogue.db         names, versions, labels, runs
         runs/RUN/            run.json  end.json  lease  metrics.jsonl  logs/  outputs/  work/
         inbox/RUN            an empty file for each run that the catalogue has not read to its end
+        wheels/HEX           an empty file for each private wheel that was added by hand
         warm/KEY             what a repeated command may rely on (`envbuild.warm`)
         store/               an OCI image layout, and beside it
             blobs/sha256/HEX     content by digest
@@ -23,6 +24,7 @@ import sys
 CATALOGUE = "catalogue.db"
 RUNS = "runs"
 INBOX = "inbox"
+WHEELS = "wheels"
 WARM = "warm"
 STORE = "store"
 

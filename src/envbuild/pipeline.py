@@ -227,11 +227,13 @@ def write_lock(lock: Lock, project: Project, wishes: Wishes) -> Path | None:
         beside.write_text(lock.to_toml(), encoding="utf-8")
         beside.replace(target)
     except PermissionError:
-        return _keep_aside(target, wishes)
+        _keep_aside(target, wishes)
+        return None
     except OSError as error:
         beside.unlink(missing_ok=True)
-        if error.errno == 30:  # noqa: PLR2004
-            return _keep_aside(target, wishes)
+        if error.errno == errno.EROFS:
+            _keep_aside(target, wishes)
+            return None
         raise StoreError(f"{target} cannot be written: {error.strerror}") from error
     return target
 
@@ -283,9 +285,12 @@ def make_image(
     workspace: Workspace,
     plugins: Plugins,
     wishes: Wishes,
+    *,
+    anew: bool = False,
 ) -> Image:
     """Have the plugins build a prefix in ``destination``.
 
+    :param anew: from artifacts fetched anew, since what is cached may be damaged.
     :raises PluginMissing: no plugin builds what the lock holds.
     """
     with workspace.store.scratch("build") as scratch:
@@ -297,6 +302,7 @@ def make_image(
             store=workspace.store.root,
             scratch=scratch,
             offline=wishes.offline,
+            anew=anew,
             variables=dict(os.environ),
             progress=wishes.progress,
         )
@@ -321,31 +327,37 @@ def prepare(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wi
     environment = identify(project, locked.lock, workspace, plugins)
     resolved = time.perf_counter()
     image, built = build(project, locked.lock, environment, workspace, plugins, wishes)
-    definition_digest = workspace.keep(definition_document(project.definition))
-    workspace.catalogue.record_resolution(
-        definition_digest,
-        str(locked.lock.platform),
-        locked.lock.python,
-        workspace.store.put(locked.lock.to_toml().encode()),
-        environment,
-        project.source,
-    )
+    record_resolution(project, locked.lock, environment, workspace)
     return Prepared(
         project=project,
         locked=locked,
         id=environment,
-        definition_digest=definition_digest,
+        definition_digest=definition_document(project.definition).digest,
         image=image,
         built=built,
         seconds={"resolving": resolved - started, "building": time.perf_counter() - resolved},
     )
 
 
-def register(project: Project, workspace: Workspace, name: str | None = None) -> EnvironmentVersion:
+def record_resolution(project: Project, lock: Lock, environment: Digest, workspace: Workspace) -> None:
+    """Note that the definition was resolved to this lock, and which environment that is."""
+    workspace.catalogue.record_resolution(
+        workspace.keep(definition_document(project.definition)),
+        str(lock.platform),
+        lock.python,
+        workspace.store.put(lock.to_toml().encode()),
+        environment,
+        project.source,
+    )
+
+
+def register(
+    project: Project, workspace: Workspace, name: str | None = None, description: str = ""
+) -> EnvironmentVersion:
     """Record a project's definition under its name, unless that is where it came from."""
     if project.version is not None and name in (None, project.version.name):
         return project.version
-    return workspace.register(name or project.name, project.definition)
+    return workspace.register(name or project.name, project.definition, description=description)
 
 
 def missing_secrets(definition: Definition, variables: Mapping[str, str]) -> Iterable[str]:

@@ -105,9 +105,9 @@ def lock_file_for(file: Path, group: str | None = None) -> Path:
     """
     folder = file.absolute().parent
     label = group
-    if label is None and file.suffix == ".py":
-        label = file.stem
-    elif label is None and (not _is_main(file, folder) or _is_foreign(folder / _MAIN_LOCK)):
+    if (label is None and file.suffix == ".py") or (
+        label is None and (not _is_main(file, folder) or _is_foreign(folder / _MAIN_LOCK))
+    ):
         label = file.stem
     plain = re.sub(r"[^a-z0-9_-]+", "-", label.lower()).strip("-") if label else ""
     return folder / (f"pylock.{plain}.toml" if plain else _MAIN_LOCK)

@@ -53,11 +53,11 @@ def size(count: float) -> str:
     >>> size(512), size(1536), size(3 * 2**30)
     ('512 B', '1.5 KiB', '3.0 GiB')
     """
-    if count < 1024:  # noqa: PLR2004
+    if count < 1024:
         return f"{count:.0f} B"
     for unit in ("KiB", "MiB", "GiB"):
         count /= 1024
-        if count < 1024:  # noqa: PLR2004
+        if count < 1024:
             return f"{count:.1f} {unit}"
     return f"{count / 1024:.1f} TiB"
 

@@ -263,6 +263,8 @@ def _entries(source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
         else:
             with path.open("rb") as stream:
                 digest = Digest.of_stream(stream)
-            yield each.path, {"sha256": digest.hex, "size": each.stat.st_size} | (
-                {"executable": True} if each.is_executable else {}
+            yield (
+                each.path,
+                {"sha256": digest.hex, "size": each.stat.st_size}
+                | ({"executable": True} if each.is_executable else {}),
             )

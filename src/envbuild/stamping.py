@@ -48,9 +48,12 @@ def leave(
     if written and prepared.locked.file:
         other.pop(str(prepared.locked.file), None)
         own.append((str(prepared.locked.file), written))
-    seen = [facts for *_, facts in (*files, *own)]
-    if starter is None or prepared.project.id or _newest(seen) > source.looked_at - _GRAIN or (
-        _newest(other.values()) > began - _GRAIN
+    seen = [facts for _, _, facts in files] + [facts for _, facts in own]
+    if (
+        starter is None
+        or prepared.project.id
+        or _newest(seen) > source.looked_at - _GRAIN
+        or (_newest(other.values()) > began - _GRAIN)
     ):
         stamp.unlink(missing_ok=True)
         return

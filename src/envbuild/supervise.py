@@ -5,7 +5,7 @@ loaded anyway; what only some runs need is imported where they need it. While th
 on the run's ``lease``: whoever finds that lock free, and no end recorded, knows that the run's supervisor died.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # signal itself brings enum, which takes longer than all of this
 import errno
 import fcntl
 import os

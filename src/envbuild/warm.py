@@ -74,7 +74,7 @@ def _hash(data: bytes) -> str:
         if sys.version_info >= (3, 12):
             from _sha2 import sha256
         else:
-            from _sha256 import sha256
+            from _sha256 import sha256  # type: ignore[import-not-found]
     except ImportError:
         from hashlib import sha256
     digest: str = sha256(data).hexdigest()
@@ -187,7 +187,7 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> "int | None":
     secrets = [os.environ[name] for (name,) in stamp.secrets]
     try:
         _lay_out(stamp, folder.work)
-        variables = dict(stamp.variables)
+        variables: dict[str, str] = dict(stamp.variables)  # type: ignore[arg-type]
         variables.update((name, os.environ[name]) for (name,) in stamp.secrets)
         variables.update(
             ENVBUILD_RUN_ID=folder.run,

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -66,6 +67,17 @@ class Workspace:
         document = self.document(Digest.parse(version.definition_digest))
         root = Path(version.root) if version.root else None
         return Definition.from_content(document.content, name=version.name, root=root)
+
+    def add_wheel(self, digest: Digest) -> None:
+        """Remember that a private wheel was added by hand, so that gc keeps it before anything uses it."""
+        folder = self.root / layout.WHEELS
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / digest.hex).touch()
+
+    def added_wheels(self) -> Iterator[Digest]:
+        """The private wheels that were added by hand."""
+        folder = self.root / layout.WHEELS
+        yield from (Digest(name) for name in (os.listdir(folder) if folder.is_dir() else ()))
 
     def forget_warm(self) -> None:
         """Make every command look afresh at what it means: names may mean something else now."""
@@ -140,6 +152,14 @@ class Workspace:
         text = (self.run_folder(run) / layout.LEASE).read_text(encoding="ascii")
         return int(text) if text.isdigit() else None
 
+    def sweep_runs(self) -> None:
+        """Remove the folders of runs that were killed before they started: nobody has heard of those."""
+        runs = self.root / layout.RUNS
+        for run in os.listdir(runs) if runs.is_dir() else ():
+            folder = runs / run
+            if not (folder / layout.REQUEST).exists() and not self.is_supervised(run) and _is_old(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _record_death(self, folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         from envbuild.outputs import collect
 
@@ -188,6 +208,11 @@ class Workspace:
         if found is None:
             raise NotFound(f"no environment with the id {text} is known here", hint="see 'envbuild env list'")
         return Digest.parse(found.environment_id)
+
+
+def _is_old(folder: Path) -> bool:
+    # A run that is just being made has its folder a moment before its lease.
+    return time.time() - folder.stat().st_mtime > 60
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

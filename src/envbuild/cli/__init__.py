@@ -68,7 +68,7 @@ def _complete(parser: object) -> None:
 
     if "_ARGCOMPLETE" in os.environ:
         try:
-            import argcomplete
+            import argcomplete  # type: ignore[import-not-found]
         except ImportError:
             return
         argcomplete.autocomplete(parser)

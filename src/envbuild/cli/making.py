@@ -55,8 +55,7 @@ def _told(locked: Locked, project: Project, identity: str) -> str:
     made: Lock = locked.lock
     word = "locked" if locked.reasons else "unchanged"
     lines = [
-        f"{word}: {locked.file or project.spec}  "
-        f"({len(made.packages)} packages, Python {made.python}, {made.platform})"
+        f"{word}: {locked.file or project.spec}  ({len(made.packages)} packages, Python {made.python}, {made.platform})"
     ]
     if locked.reasons:
         found = changes(locked.before.packages if locked.before else (), made.packages)

@@ -116,7 +116,9 @@ def _making(commands: _Commands) -> None:
         "--allow-source", action="append", metavar="PKG", help="build this package from source if no wheel fits"
     )
     lock.add_argument("--offline", action="store_true", help="use what is cached, never the network")
-    why = commands.add("why", "making:why", "say which input makes two environments differ, or why one was built or reused")
+    why = commands.add(
+        "why", "making:why", "say which input makes two environments differ, or why one was built or reused"
+    )
     why.add_argument("a", metavar="A", nargs="?", default=".", help=_SPEC)
     why.add_argument("b", metavar="B", nargs="?", help="another environment to compare it with")
     verify = commands.add("verify", "storing:verify_environment", "compare an environment with what was installed")
@@ -147,7 +149,9 @@ def _environments(commands: _Commands) -> None:
     for name, text in (("archive", "hide versions from lists; they stay usable"), ("restore", "undo archive")):
         command = commands.add(name, f"envs:{name}", text)
         command.add_argument("spec", metavar="NAME[:VERSION]")
-    delete = commands.add("delete", "envs:delete", "delete versions that no run uses; their numbers are not given again")
+    delete = commands.add(
+        "delete", "envs:delete", "delete versions that no run uses; their numbers are not given again"
+    )
     delete.add_argument("spec", metavar="NAME[:VERSION]")
     delete.add_argument("--force", action="store_true", help="even if runs use it; they keep their records")
     export = commands.add("export", "envs:export", "write definition, locks and private wheels to one file")
@@ -183,7 +187,9 @@ def _runs(commands: _Commands) -> None:
 def _store(commands: _Commands) -> None:
     commands.add("usage", "storing:usage", "show what takes how much room")
     gc = commands.add("gc", "storing:gc", "remove what nobody needs, and the least recently used beyond the size bound")
-    gc.add_argument("--max-size", type=_bytes, metavar="SIZE", help="the bound, such as 20GiB (default: ENVBUILD_STORE_MAX_SIZE)")
+    gc.add_argument(
+        "--max-size", type=_bytes, metavar="SIZE", help="the bound, such as 20GiB (default: ENVBUILD_STORE_MAX_SIZE)"
+    )
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
     verify = commands.add("verify", "storing:verify", "compare everything with its digests, and mend what is damaged")
     verify.add_argument("--no-heal", action="store_true", help="only say what is damaged")
@@ -212,7 +218,7 @@ def _platform(text: str) -> Any:
 
 
 def _bytes(text: str) -> int:
-    from envbuild.collect import parse_size
+    from envbuild.retention import parse_size
 
     try:
         return parse_size(text)

@@ -94,12 +94,10 @@ def read_requirement(
     :raises ValueError: it is no requirement, or what it points to on this machine is not there.
     """
     checked = tuple(sorted({_hash(each) for each in hashes}))
-    direct = Direct.parse(text.strip())
+    text = text.strip().removesuffix(";").rstrip()
+    direct = Direct.parse(text) or (Direct(text) if editable else None)
     if direct is None:
-        if editable:
-            direct = Direct(text.strip())
-        else:
-            return Requirement.parse(text, hashes=checked)
+        return _of_an_index(text, checked)
     if direct.target.startswith(WHEEL_SCHEME):
         return _private_wheel(direct, editable=editable)
     if direct.is_url and not direct.target.lower().startswith("file:"):
@@ -115,13 +113,14 @@ def read_constraint(text: str, hashes: Iterable[str] = ()) -> Requirement:
     :raises ValueError: it is no requirement, or one that pip does not take as a constraint.
     """
     checked = tuple(sorted({_hash(each) for each in hashes}))
-    direct = Direct.parse(text.strip())
+    text = text.strip().removesuffix(";").rstrip()
+    direct = Direct.parse(text)
     if direct and not direct.name:
         direct = _named_by_url(direct)
     if direct and (not direct.name or not direct.is_url or direct.target.startswith(WHEEL_SCHEME)):
         raise ValueError(f"a constraint names a package and its versions: {text!r}")
-    found = Requirement.parse(
-        f"{direct.name}{direct.brackets} @ {direct.target}{direct.behind}" if direct else text, hashes=checked
+    found = _of_an_index(
+        f"{direct.name}{direct.brackets} @ {direct.target}{direct.behind}" if direct else text, checked
     )
     if "[" in re.split(r"[;@]", found.text, maxsplit=1)[0]:
         raise ValueError(f"a constraint has no extras: {text!r}")
@@ -154,6 +153,14 @@ def path_of_url(url: str) -> str:
 def is_project(folder: Path) -> bool:
     """Whether pip can install what is in ``folder``."""
     return (folder / "pyproject.toml").is_file() or (folder / "setup.py").is_file()
+
+
+def _of_an_index(text: str, hashes: tuple[str, ...]) -> Requirement:
+    try:
+        return Requirement.parse(text, hashes=hashes)
+    except ValueError as error:
+        meant = "; did you mean '=='?" if re.search(r"(?<![=<>!~])=(?!=)", text.partition(";")[0]) else ""
+        raise ValueError(f"not a requirement: {text!r} ({error}){meant}") from error
 
 
 def _from_url(direct: Direct, hashes: tuple[str, ...], *, editable: bool) -> Requirement:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = "outputs"
 LOGS = "logs"
+_ASIDE = ".envbuild-part"
 
 
 class Folder:
@@ -107,7 +108,7 @@ class _Replacing:
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._aside = f"{place}.{os.getpid()}.{os.urandom(4).hex()}.envbuild-part"
+        self._aside = f"{place}.{os.getpid()}.{os.urandom(4).hex()}{_ASIDE}"
 
     def __enter__(self) -> IO[bytes]:
         self._stream = open(self._aside, "wb")
@@ -131,7 +132,6 @@ def _copy(stream: IO[bytes], out: IO[bytes]) -> None:
 
 def _files(folder: str) -> list[str]:
     found = []
-    for where, folders, files in os.walk(folder):
-        folders.sort()
-        found.extend(os.path.join(where, name) for name in sorted(files) if not name.endswith(".envbuild-part"))
-    return found
+    for where, _, files in os.walk(folder):
+        found.extend(os.path.join(where, name) for name in files if not name.endswith(_ASIDE))
+    return sorted(found)

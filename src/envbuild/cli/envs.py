@@ -1,0 +1,196 @@
+"""``envbuild env …`` and ``envbuild wheels add``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from envbuild import render
+from envbuild.catalogue import EnvironmentVersion
+from envbuild.cli.context import Context
+from envbuild.cli.usage import UsageError
+
+
+def _as_dict(version: EnvironmentVersion, context: Context) -> dict[str, Any]:
+    from envbuild.platform import Platform
+
+    found = context.workspace.catalogue.latest_resolution(version.definition_digest, str(Platform.here()))
+    return {
+        "name": version.name,
+        "version": str(version.version),
+        "id": found.environment_id if found else None,
+        "definition_digest": version.definition_digest,
+        "labels": list(version.labels),
+        "archived": version.archived,
+        "description": version.description,
+        "created_at": version.created_at.isoformat(),
+        "tags": dict(version.tags),
+    }
+
+
+def register(arguments: argparse.Namespace, context: Context) -> int:
+    """Give a definition a name and a version."""
+    from envbuild import pipeline
+    from envbuild.project import open_spec
+
+    project = open_spec(arguments.spec, context.workspace)
+    lock = pipeline.lock(project, context.workspace, context.plugins, context.wishes).lock
+    identity = pipeline.identify(project, lock, context.workspace, context.plugins)
+    pipeline.record_resolution(project, lock, identity, context.workspace)
+    version = pipeline.register(project, context.workspace, arguments.name, arguments.description)
+    context.show(_as_dict(version, context), f"{version}  {version.definition_digest}")
+    return 0
+
+
+def list_(arguments: argparse.Namespace, context: Context) -> int:
+    """List what is registered."""
+    found = context.workspace.catalogue.list(
+        arguments.name,
+        archived=arguments.archived,
+        latest=not (arguments.all or arguments.name),
+        limit=arguments.limit,
+    )
+    rows = [
+        [each.name, each.version, ", ".join(each.labels) or None, each.created_at, each.description or None]
+        for each in found
+    ]
+    if context.json:
+        context.show([_as_dict(each, context) for each in found], "")
+    else:
+        context.show(None, render.table(["NAME", "VERSION", "LABELS", "CREATED", "DESCRIPTION"], rows))
+    return 0
+
+
+def show(arguments: argparse.Namespace, context: Context) -> int:
+    """Show one environment."""
+    import yaml
+
+    from envbuild import pipeline
+    from envbuild.fingerprint import definition_document
+    from envbuild.project import open_spec
+
+    project = open_spec(arguments.spec, context.workspace)
+    lock = pipeline.kept_lock(project, context.workspace, context.wishes.platform)
+    outdated = list(pipeline.stale(lock, project, context.workspace)) if lock else []
+    identity = None
+    if lock and not outdated:
+        identity = project.id or pipeline.identify(project, lock, context.workspace, context.plugins)
+    there = context.workspace.images.find(identity) if identity else None
+    result = {
+        "name": project.name,
+        "version": str(project.version.version) if project.version else None,
+        "id": str(identity) if identity else None,
+        "definition_digest": str(definition_document(project.definition).digest),
+        "definition": project.definition.to_dict(),
+        "lock": str(project.lock_file) if project.lock_file else None,
+        "stale": outdated,
+        "python": lock.python if lock else None,
+        "platform": str(lock.platform) if lock else None,
+        "image": str(there.path) if there else None,
+        "packages": [render.package(each) for each in lock.packages] if lock else [],
+    }
+    shown = {key: result[key] for key in ("name", "version", "id", "definition_digest", "python", "platform", "image")}
+    text = [render.facts(shown), "", yaml.safe_dump(result["definition"], sort_keys=False).rstrip()]
+    if lock:
+        rows = [[each.name, each.version, each.kind, each.artifact.kind] for each in lock.packages]
+        text += ["", render.table(["PACKAGE", "VERSION", "KIND", "ARTIFACT"], rows)]
+    context.show(result, "\n".join(text))
+    return 0
+
+
+def _named(spec: str) -> tuple[str, str | None]:
+    name, _, version = spec.partition(":")
+    if not name:
+        raise UsageError(f"not NAME[:VERSION]: {spec!r}")
+    return name, version or None
+
+
+def label(arguments: argparse.Namespace, context: Context) -> int:
+    """Put labels on a version, or take them off."""
+    name, version = _named(arguments.spec)
+    catalogue = context.workspace.catalogue
+    if arguments.remove:
+        catalogue.unlabel(name, *arguments.labels)
+        found = catalogue.get(name, version)
+    else:
+        found = catalogue.label(name, version or catalogue.get(name).version, *arguments.labels)
+    context.workspace.forget_warm()
+    context.show(_as_dict(found, context), f"{found}  {', '.join(found.labels)}")
+    return 0
+
+
+def archive(arguments: argparse.Namespace, context: Context) -> int:
+    """Hide versions from lists."""
+    return _changed(context, context.workspace.catalogue.archive(*_named(arguments.spec)), "archived")
+
+
+def restore(arguments: argparse.Namespace, context: Context) -> int:
+    """Undo archive."""
+    return _changed(context, context.workspace.catalogue.restore(*_named(arguments.spec)), "restored")
+
+
+def delete(arguments: argparse.Namespace, context: Context) -> int:
+    """Delete versions that nothing uses."""
+    name, version = _named(arguments.spec)
+    with context.workspace.recorded() as catalogue:
+        return _changed(context, catalogue.delete(name, version, force=arguments.force), "deleted")
+
+
+def _changed(context: Context, versions: tuple[EnvironmentVersion, ...], word: str) -> int:
+    context.workspace.forget_warm()
+    named = [str(each) for each in versions]
+    context.show({word: named}, f"{word} {', '.join(named)}")
+    return 0
+
+
+def export(arguments: argparse.Namespace, context: Context) -> int:
+    """Write an environment to one file."""
+    from envbuild import bundle, pipeline
+    from envbuild.errors import StoreError
+    from envbuild.project import open_spec
+
+    project = open_spec(arguments.spec, context.workspace)
+    lock = pipeline.lock(project, context.workspace, context.plugins, context.wishes).lock
+    version = f"-{project.version.version}" if project.version else ""
+    target = Path(arguments.output or f"{project.name}{version}.tar")
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as stream:
+            bundle.export(project, lock, context.workspace, stream)
+        beside.replace(target)
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    context.show({"file": str(target)}, str(target))
+    return 0
+
+
+def import_(arguments: argparse.Namespace, context: Context) -> int:
+    """Register what export wrote."""
+    from envbuild import bundle
+
+    version = bundle.take_in(Path(arguments.file), context.workspace, context.plugins, arguments.name)
+    context.show(_as_dict(version, context), f"{version}  {version.definition_digest}")
+    return 0
+
+
+def add_wheel(arguments: argparse.Namespace, context: Context) -> int:
+    """Keep a private wheel."""
+    from envbuild.definition import WheelRef
+    from envbuild.errors import NotFound
+
+    path = Path(arguments.file)
+    if not path.is_file():
+        raise NotFound(f"no such file: {path}")
+    plugin: Any = context.plugins.manager.get_plugin("wheel")
+    if plugin is None:
+        raise context.plugins.missing("section", "wheels")
+    wheel: WheelRef = plugin.check(path)
+    context.workspace.store.put_file(path, expected=wheel.digest)
+    context.workspace.add_wheel(wheel.digest)
+    result = {"name": wheel.name, "digest": str(wheel.digest), "url": wheel.url}
+    context.show(result, wheel.url)
+    return 0

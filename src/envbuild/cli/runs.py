@@ -1,0 +1,177 @@
+"""``envbuild runs …``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from envbuild import layout, render
+from envbuild.cli.context import Context
+from envbuild.errors import NotFound, Refused
+
+
+def list_(arguments: argparse.Namespace, context: Context) -> int:
+    """List runs, the newest first."""
+    with context.workspace.recorded() as catalogue:
+        found = catalogue.runs(arguments.name, arguments.status, limit=arguments.limit)
+    rows = [
+        [each["id"], each["status"], _environment(each), _when(each["created_at"]), _lasted(each), each["exit_code"]]
+        for each in found
+    ]
+    context.show(list(found), render.table(["RUN", "STATUS", "ENVIRONMENT", "STARTED", "RAN", "EXIT"], rows))
+    return 0
+
+
+def _environment(run: dict[str, Any]) -> str:
+    environment = run["environment"]
+    version = f":{environment['version']}" if environment["version"] else ""
+    return f"{environment['name']}{version} {environment['id'].removeprefix('sha256:')[:12]}"
+
+
+def _when(text: str | None) -> str | None:
+    return render.moment(datetime.datetime.fromisoformat(text)) if text else None
+
+
+def _lasted(run: dict[str, Any]) -> str | None:
+    seconds = run["seconds"].get("running")
+    return f"{seconds:.2f} s" if seconds is not None else None
+
+
+def show(arguments: argparse.Namespace, context: Context) -> int:
+    """Show a run."""
+    from envbuild.metrics import read_metrics
+
+    run = context.workspace.run(arguments.run)
+    folder = context.workspace.run_folder(run["id"])
+    told = read_metrics(folder / layout.METRICS, run.get("tags"))
+    result = {**run, "metrics": dict(told.values), "tags": dict(told.tags), "properties": dict(told.properties)}
+    facts = {
+        "run": run["id"],
+        "experiment": run["experiment"],
+        "status": run["status"] + (f" ({run['reason']})" if run.get("reason") else ""),
+        "exit code": run["exit_code"],
+        "command": " ".join(run["command"]),
+        "environment": f"{_environment(run).split(' ')[0]}  {run['environment']['id']}",
+        "snapshot": run["snapshot"],
+        "started": _when(run["created_at"]),
+        "ended": _when(run["ended_at"]),
+        "time": ", ".join(f"{step} {took:.2f} s" for step, took in run["seconds"].items()),
+        "git": _git(run["git"]),
+        "variables": ", ".join(run["variables"]) or None,
+        "folder": str(folder),
+        **{f"tag {name}": value for name, value in told.tags.items()},
+        **{f"metric {name}": _series(value) for name, value in told.values.items()},
+        **{
+            f"output {path}": f"{render.size(found['size'])}  {found['digest']}"
+            for path, found in (run.get("outputs") or {}).items()
+        },
+    }
+    context.show(result, render.facts({name: value for name, value in facts.items() if value is not None}))
+    return 0
+
+
+def _git(found: dict[str, Any]) -> str | None:
+    if not found:
+        return None
+    return f"{found['commit'][:12]} {found.get('branch', '')}{' (with changes)' if found['dirty'] else ''}"
+
+
+def _series(value: Any) -> str:
+    if isinstance(value, list) and len(value) > 5:
+        return f"{len(value)} values, the last {value[-1]}"
+    return str(value)
+
+
+def logs(arguments: argparse.Namespace, context: Context) -> int:
+    """Show what a run printed."""
+    workspace = context.workspace
+    run = workspace.run(arguments.run)
+    path = workspace.run_folder(run["id"]) / layout.LOG
+    if not path.exists():
+        raise NotFound(f"run {run['id']} has no log: {path} is not there")
+    if context.json:
+        context.show({"id": run["id"], "file": str(path), "text": path.read_text("utf-8", "replace")}, "")
+        return 0
+    sys.stdout.flush()
+    with path.open("rb") as stream:
+        while True:
+            alive = workspace.is_supervised(run["id"])
+            while data := stream.read(1 << 16):
+                sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            if not (arguments.follow and alive):
+                return 0
+            time.sleep(0.2)
+
+
+def cancel(arguments: argparse.Namespace, context: Context) -> int:
+    """Stop a run, and wait until it has been recorded."""
+    workspace = context.workspace
+    run = workspace.run(arguments.run)
+    process = workspace.supervisor(run["id"])
+    if process is None:
+        ended = workspace.run(run["id"])
+        raise Refused(f"run {run['id']} is over already: {ended['status']}")
+    os.kill(process, signal.SIGTERM)
+    with context.progress.step(f"Waiting for {run['id']} to end"):
+        while workspace.is_supervised(run["id"]):
+            time.sleep(0.05)
+    ended = workspace.run(run["id"])
+    context.show(ended, f"{run['id']}  {ended['status']}")
+    return 0
+
+
+def compare(arguments: argparse.Namespace, context: Context) -> int:
+    """Show in what two runs differ."""
+    from envbuild.runs import compare as compare_runs
+
+    a, b = (context.workspace.run(each) for each in (arguments.a, arguments.b))
+    found = compare_runs(a, b, context.workspace)
+    rows = [[each.subject, each.a, each.b] for each in found]
+    text = render.table(["", a["id"], b["id"]], rows) if rows else "the two runs differ in nothing but their times"
+    context.show([each._asdict() for each in found], text)
+    return 0
+
+
+def reproduce(arguments: argparse.Namespace, context: Context) -> int:
+    """Repeat a run; 1 if an output comes out differently."""
+    from envbuild.execution import reproduce as repeat
+    from envbuild.runs import output_verdicts
+
+    out = (2, 2) if context.json else (1, 2)
+    before, outcome = repeat(arguments.run, context.workspace, context.plugins, context.wishes, out)
+    sys.stderr.write(outcome.summary)
+    after = context.workspace.run(outcome.run)
+    found = output_verdicts(before, after)
+    rows = [[each.path, each.verdict, _short(each.before), _short(each.after)] for each in found]
+    rows.append(
+        ["(exit code)", _same(before["exit_code"], after["exit_code"]), before["exit_code"], after["exit_code"]]
+    )
+    result = {
+        "reproduces": before["id"],
+        "run": after,
+        "outputs": [
+            {"path": each.path, "verdict": each.verdict, "before": _text(each.before), "after": _text(each.after)}
+            for each in found
+        ],
+        "identical": all(row[1] == "identical" for row in rows),
+    }
+    context.show(result, render.table(["OUTPUT", "VERDICT", "BEFORE", "AFTER"], rows))
+    return 0 if result["identical"] else 1
+
+
+def _same(before: Any, after: Any) -> str:
+    return "identical" if before == after else "different"
+
+
+def _short(digest: Any) -> str | None:
+    return digest.short if digest else None
+
+
+def _text(digest: Any) -> str | None:
+    return str(digest) if digest else None

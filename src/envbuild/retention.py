@@ -1,0 +1,97 @@
+"""Retention: what of a store's content names and runs still need, and how large the rest may grow."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from envbuild.catalogue import Catalogue
+from envbuild.collect import Collected, collect
+from envbuild.definition import Definition
+from envbuild.digest import Digest
+from envbuild.errors import Damaged, EnvbuildError, LockError, NotFound
+from envbuild.fingerprint import Document
+from envbuild.lock import Lock
+from envbuild.snapshot import Snapshot
+from envbuild.workspace import Workspace
+
+DEFAULT_LIMIT = 50 * 2**30
+"""The bytes that a store may take before environments go, where ``ENVBUILD_STORE_MAX_SIZE`` says nothing."""
+
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[KMGT]?)(?P<binary>i?)B?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes: ``500MB``, ``20GiB``, ``1.5T``; without an ``i``, units are powers of ten.
+
+    :raises ValueError: it is not one.
+
+    >>> parse_size("20GiB"), parse_size("500 MB"), parse_size("1024")
+    (21474836480, 500000000, 1024)
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"not a size: {text!r} (500MB, 20GiB, … are)")
+    power = " KMGT".index(found["unit"].upper() or " ")
+    return int(float(found["number"]) * (1024 if found["binary"] else 1000) ** power)
+
+
+def limit() -> int:
+    """How many bytes the store may take.
+
+    :raises EnvbuildError: ``ENVBUILD_STORE_MAX_SIZE`` is no size.
+    """
+    asked = os.environ.get("ENVBUILD_STORE_MAX_SIZE")
+    try:
+        return parse_size(asked) if asked else DEFAULT_LIMIT
+    except ValueError as error:
+        raise EnvbuildError(f"ENVBUILD_STORE_MAX_SIZE: {error}") from error
+
+
+def enforce(workspace: Workspace, bound: int | None = None, *, dry_run: bool = False) -> Collected:
+    """Remove what nobody needs, and environments beyond the bound, the least recently used first."""
+    with workspace.recorded() as catalogue:
+        needed = frozenset(_needed(workspace, catalogue))
+        pinned = frozenset(Digest.parse(each) for each in catalogue.pinned_images())
+    found = collect(
+        workspace.store,
+        workspace.images,
+        keep=needed,
+        pinned=pinned,
+        limit=limit() if bound is None else bound,
+        dry_run=dry_run,
+    )
+    if not dry_run:
+        workspace.sweep_runs()
+    return found
+
+
+def _needed(workspace: Workspace, catalogue: Catalogue) -> Iterator[Digest]:
+    """Every blob that something refers to, and what those blobs themselves refer to."""
+    yield from workspace.added_wheels()
+    for text in catalogue.referenced_digests():
+        digest = Digest.parse(text)
+        yield digest
+        try:
+            yield from _inside(workspace.store.read(digest))
+        except (NotFound, Damaged):
+            # Gone or spoiled: whoever wants it will be told so; there is nothing in it to keep.
+            continue
+
+
+def _inside(data: bytes) -> Iterator[Digest]:
+    """What a blob refers to, if it is one of those that do."""
+    if data.startswith(b"envbuild definition "):
+        definition = Definition.from_content(Document.parse(data).content)
+        yield from (each.digest for each in definition.wheels)
+    elif data.startswith(b'{"files":'):
+        yield from Snapshot.parse(data).blobs
+    elif data.startswith(b"lock-version"):
+        try:
+            lock = Lock.parse(data.decode(), where="a kept lock")
+        except (LockError, UnicodeDecodeError):
+            return
+        yield from (each.artifact.digest for each in lock.of_kind("wheel") if each.artifact.digest)
+        if lock.made_from:
+            yield lock.made_from
