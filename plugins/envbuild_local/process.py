@@ -131,9 +131,9 @@ def start(command: "Sequence[str]", directory: str, variables: "Mapping[str, str
     :param variables: what the run declares, on top of this process's own environment variables.
     :raises OSError: there is no such program, or it cannot be executed.
     """
-    from envbuild import layout
+    from envbuild import inside_path
 
-    complete = environment(os.environ, prefix, variables, layout.inside_path())
+    complete = environment(os.environ, prefix, variables, inside_path())
     found = program(command[0], directory, complete["PATH"])
     out, out_end = os.pipe()
     err, err_end = os.pipe()

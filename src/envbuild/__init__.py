@@ -6,6 +6,8 @@ What stands here is what plugins and programs may rely on; a name is imported wh
 
 from __future__ import annotations
 
+from envbuild.layout import inside_path as inside_path
+
 # Not from typing: importing that would take a third of what a warm `envbuild run` may.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -139,6 +141,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "__version__",
+    "inside_path",
     *sorted(_MODULE_OF),
 ]
 

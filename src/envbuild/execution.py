@@ -31,6 +31,7 @@ class Order:
     :param variables: environment variables on top of the definition's.
     :param snapshot: run these files rather than those in ``source`` now.
     :param reproduces: the run that this one repeats.
+    :param known_as: the name and version that the environment is recorded under, where it was asked for by its id.
     """
 
     command: tuple[str, ...]
@@ -42,6 +43,7 @@ class Order:
     secrets: tuple[str, ...] = ()
     snapshot: Digest | None = None
     reproduces: str | None = None
+    known_as: tuple[str, str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +115,10 @@ def run(
     began = time.time_ns()
     prepared = pipeline.prepare(project, workspace, plugins, wishes)
     variables, masked = declared(prepared, order)
-    version = None if project.id else pipeline.register(project, workspace)
+    name, version = order.known_as or _recorded_as(project, workspace)
     environment = {
-        "name": version.name if version else project.name,
-        "version": str(version.version) if version else None,
+        "name": name,
+        "version": version,
         "id": str(prepared.id),
         "definition_digest": str(prepared.definition_digest),
     }
@@ -164,6 +166,13 @@ def run(
         end=end,
         summary=supervise.summary(folder, environment, end),
     )
+
+
+def _recorded_as(project: Project, workspace: Workspace) -> tuple[str, str | None]:
+    if project.id:
+        return project.name, None
+    version = pipeline.register(project, workspace)
+    return version.name, str(version.version)
 
 
 def _lay_out(
@@ -266,6 +275,7 @@ def reproduce(
         secrets=tuple(before.get("secrets", ())),
         snapshot=Digest.parse(before["snapshot"]),
         reproduces=before["id"],
+        known_as=(environment["name"], environment["version"]),
     )
     outcome = run(project, order, workspace, plugins, wishes, out)
     if outcome.environment["id"] != environment["id"]:

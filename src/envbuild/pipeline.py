@@ -6,6 +6,7 @@ This is the story that all doors tell; the plugins do the work, through the hook
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import time
 from collections.abc import Iterable, Mapping
