@@ -217,6 +217,15 @@ def test_what_two_environments_share_comes_back_with_the_second(images: Images, 
     assert 5 * MEGABYTE <= second < 6 * MEGABYTE
 
 
+def test_what_an_installers_cache_has_too_does_not_come_back(images: Images, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.write_bytes(os.urandom(4 * MEGABYTE))
+    for used in (1, 2):
+        publish(images, str(used), used=used, shared=cache)
+
+    assert 2 * MEGABYTE <= collect(images.store, images, keep=NOTHING, limit=0).freed < 3 * MEGABYTE
+
+
 def test_blobs_count_towards_the_limit(images: Images) -> None:
     publish(images, "image", used=1)
     kept = old_blob(images.store, os.urandom(2 * MEGABYTE))

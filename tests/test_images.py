@@ -265,7 +265,7 @@ def test_a_read_only_store_can_be_used_but_not_changed(tmp_path: Path) -> None:
     disk.mkdir()
     made = subprocess.run(["mount", "-t", "tmpfs", "none", disk], capture_output=True, check=False)
     if made.returncode:
-        pytest.skip(f"cannot mount a file system here: {made.stderr.decode().strip()}")
+        pytest.skip(f"cannot mount a file system here: {made.stderr.decode().splitlines()[:1]}")
     try:
         images = Images(Store(disk / "store"))
         publish(images)
@@ -307,6 +307,16 @@ def relink(place: Path) -> None:
     place.symlink_to("/etc/passwd")
 
 
+def relink_to_same(place: Path) -> None:
+    copy = place.rename(place.parent.parent.parent.parent.parent.parent / "copy")
+    place.symlink_to(copy)
+
+
+def to_fifo(place: Path) -> None:
+    place.unlink()
+    os.mkfifo(place)  # who opens it waits for ever
+
+
 def to_folder(place: Path) -> None:
     place.unlink()
     place.mkdir()
@@ -325,6 +335,8 @@ def to_folder(place: Path) -> None:
         (f"{SITE}/six-1.0.dist-info/RECORD", Path.unlink, ["missing: {}"]),
         (f"{SITE}/deep/er/data.bin", Path.unlink, ["missing: {}"]),
         (f"{SITE}/deep/er/data.bin", relink, ["edited: {}"]),
+        (f"{SITE}/six.py", relink_to_same, ["edited: {}"]),
+        (f"{SITE}/deep/__init__.py", to_fifo, ["edited: {}"]),
         (f"{SITE}/six.py", to_folder, ["missing: {}", "unexpected: {}/in-it"]),
         (f"{SITE}/new.py", Path.touch, ["unexpected: {}"]),
         (f"{SITE}/new.py", os.mkfifo, ["unexpected: {}"]),
@@ -518,3 +530,11 @@ def test_the_tree_digest_changes_with_what_is_on_disk(tmp_path: Path, change: Ca
     change(tmp_path)
 
     assert tree_digest(tmp_path) != before
+
+
+def test_the_tree_digest_does_not_take_the_end_of_a_name_for_the_beginning_of_its_content(tmp_path: Path) -> None:
+    for name, target in (("a", "bc"), ("ab", "c")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).symlink_to(target)
+
+    assert tree_digest(tmp_path / "a") != tree_digest(tmp_path / "ab")

@@ -38,9 +38,18 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     where.mkdir()
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", where], capture_output=True, check=False)
     if made.returncode:
-        pytest.skip(f"cannot mount a small file system here: {made.stderr.decode().strip()}")
+        pytest.skip(f"cannot mount a small file system here: {made.stderr.decode().splitlines()[:1]}")
     yield where
     subprocess.run(["umount", "--lazy", where], check=True)
+
+
+@pytest.fixture
+def bound(tmp_path: Path) -> None:
+    """See to it that permissions bind who runs the tests."""
+    probe = tmp_path / "probe"
+    probe.touch(0o000)
+    if os.access(probe, os.R_OK):
+        pytest.skip("permissions do not bind this user")
 
 
 def damage(path: Path, content: bytes) -> None:
@@ -340,6 +349,30 @@ def test_a_read_only_store_is_read_and_says_that_it_cannot_be_written(small_disk
             write()
         assert str(store.root) in str(caught.value)
         assert "ENVBUILD_WORKSPACE" in caught.value.hint
+
+
+@pytest.mark.usefixtures("bound")
+def test_a_store_that_one_may_not_write_is_read_and_says_so(store: Store) -> None:
+    store.put(b"hello")
+    for folder in ("blobs/sha256", "scratch", "locks"):
+        (store.root / folder).chmod(0o500)
+    try:
+        assert store.read(HELLO) == b"hello"
+        assert store.put(b"hello") == HELLO
+        with pytest.raises(StoreError, match="permission denied") as caught:
+            store.put(b"more")
+        assert "ENVBUILD_WORKSPACE" in caught.value.hint
+    finally:
+        for folder in ("blobs/sha256", "scratch", "locks"):
+            (store.root / folder).chmod(0o700)
+
+
+@pytest.mark.usefixtures("bound")
+def test_a_file_that_one_may_not_read_is_said(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "private").touch(0o000)
+
+    with pytest.raises(StoreError, match=r"cannot read .*private"):
+        store.put_file(tmp_path / "private")
 
 
 # Processes
