@@ -6,9 +6,7 @@ import os.path
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import unquote, urlsplit
-from urllib.request import Request, urlopen
 
 from envbuild import Definition, Digest, LockError, Package, ResolutionFailed, from_pylock, read_pylock
 
@@ -62,6 +60,9 @@ def sized(found: Iterable[Package], definition: Definition) -> tuple[Package, ..
 def _remote_size(url: str, secrets: Mapping[str | None, str]) -> int | None:
     if not url.startswith(("http://", "https://")):
         return None
+    # Most indexes tell sizes, and importing this takes longer than reading their answer.
+    from urllib.request import Request, urlopen
+
     asked = Request(url, method="HEAD")  # noqa: S310
     full = secrets.get(urlsplit(url).hostname)
     if full:
@@ -72,7 +73,7 @@ def _remote_size(url: str, secrets: Mapping[str | None, str]) -> int | None:
     try:
         with urlopen(asked, timeout=10) as answer:  # noqa: S310
             return int(answer.headers["Content-Length"])
-    except (URLError, OSError, TypeError, ValueError):
+    except (OSError, TypeError, ValueError):
         # PEP 751 recommends the size and does not require it; the digest is what is checked.
         return None
 

@@ -51,6 +51,7 @@ class Outcome:
     """What came of a run.
 
     :param end: what the run's folder says of its end (see `envbuild.supervise.finish`).
+    :param built: whether its environment was built for it, rather than found.
     """
 
     run: str
@@ -59,6 +60,7 @@ class Outcome:
     environment: Mapping[str, Any]
     end: Mapping[str, Any]
     summary: str
+    built: bool
 
 
 def experiment_name(project: Project) -> str:
@@ -165,6 +167,7 @@ def run(
         environment=environment,
         end=end,
         summary=supervise.summary(folder, environment, end),
+        built=prepared.built,
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from envbuild.lock import Change, Package
+if TYPE_CHECKING:
+    from envbuild.lock import Change, Package
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

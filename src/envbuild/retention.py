@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from envbuild.catalogue import Catalogue
-from envbuild.collect import Collected, collect
+from envbuild.collect import Collected, collect, usage
 from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import Damaged, EnvbuildError, LockError, NotFound
@@ -47,6 +47,12 @@ def limit() -> int:
         return parse_size(asked) if asked else DEFAULT_LIMIT
     except ValueError as error:
         raise EnvbuildError(f"ENVBUILD_STORE_MAX_SIZE: {error}") from error
+
+
+def keep_bound(workspace: Workspace) -> None:
+    """After something was built: if the store has outgrown its bound, make it fit again."""
+    if usage(workspace.store, workspace.images).total > limit():
+        enforce(workspace)
 
 
 def enforce(workspace: Workspace, bound: int | None = None, *, dry_run: bool = False) -> Collected:

@@ -2,8 +2,8 @@
 
 Installers leave a ``RECORD`` of each package: the path, the hash and the size of each file they put there. A seal
 takes their word for those and reads only the rest (the records themselves, ``pyvenv.cfg``, activation scripts), so
-that sealing thousands of files takes milliseconds. `compare` then reads everything. What is left
-behind while an environment is used (``__pycache__``, ``*.pyc``, an installer's ``.lock``) belongs to no seal.
+that sealing thousands of files takes milliseconds. `compare` then reads everything. What is left behind while an
+environment is used (``__pycache__``, ``*.pyc``, an installer's ``.lock``) belongs to no seal.
 
 Nothing is opened but what a walk through the prefix has come upon, and no walk follows a symbolic link: a record
 cannot make envbuild read, or mend, a file elsewhere.

@@ -6,7 +6,6 @@ so shortly before that a further change might get the same time.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -65,7 +64,8 @@ def leave(
         str(workspace.store.root / layout.LEASES / prepared.id.hex),
         *(record["experiment"], order.target, str(source.root), record["snapshot"]),
         "\n".join(str(environment[key] or "") for key in ("id", "name", "version", "definition_digest")),
-        *(json.dumps(record["git"]), record["source"]),
+        record["source"],
+        *_counted((key, _told(value)) for key, value in record["git"].items()),
         *_counted((word,) for word in order.command[: order.head]),
         *_counted((name,) for name in record["secrets"]),
         *_counted(variables.items()),
@@ -85,6 +85,10 @@ def _facts(found: os.stat_result) -> tuple[str, str, str]:
 
 def _newest(facts: Iterable[tuple[str, str, str]]) -> int:
     return max((int(changed) for _, changed, _ in facts if changed), default=0)
+
+
+def _told(fact: str | bool) -> str:
+    return fact if isinstance(fact, str) else "yes" if fact else "no"
 
 
 def _counted(rows: Iterable[tuple[str, ...]]) -> list[str]:

@@ -13,6 +13,11 @@ import time
 
 from envbuild import layout
 
+try:
+    from _json import encode_basestring_ascii as _quoted
+except ImportError:
+    from json.encoder import encode_basestring_ascii as _quoted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +32,25 @@ _PASSED_ON = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGUSR1, 
 _STOPS = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 
 _MASK = b"***"
+
+
+def to_json(value: "Any") -> str:
+    """Write a JSON document, without the 9 ms that importing `json` takes.
+
+    >>> to_json({"command": ["python", 'a "b"'], "exit_code": 0, "seconds": 0.5, "version": None})
+    '{"command": ["python", "a \\\\"b\\\\""], "exit_code": 0, "seconds": 0.5, "version": null}'
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join([to_json(item) for item in value]) + "]"
+    return "{" + ", ".join([_quoted(key) + ": " + to_json(item) for key, item in value.items()]) + "}"
 
 
 def new_id(experiment: str) -> str:
@@ -53,12 +77,13 @@ class Folder:
 
     def record(self, name: str, content: "Mapping[str, Any]") -> None:
         """Write ``content`` as a JSON file of the folder, whole or not at all."""
-        import json
-
         target = os.path.join(self.path, name)
-        with open(target + ".new", "w", encoding="ascii") as stream:
-            json.dump(content, stream)
-        os.replace(target + ".new", target)
+        file = os.open(target + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            _write_all(file, to_json(content).encode("ascii"))
+        finally:
+            os.close(file)
+        os.rename(target + ".new", target)
 
     def announce(self, request: "Mapping[str, Any]") -> None:
         """Record what is run, and leave word for the catalogue."""

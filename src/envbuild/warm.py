@@ -15,7 +15,7 @@ import time
 
 from envbuild import layout
 
-FORMAT = "envbuild warm 1"
+FORMAT = "envbuild warm 2"
 
 _VALUED = ("-e", "--environment", "-t", "--target", "--name")
 _SAME = {"-e": "--environment", "-t": "--target"}
@@ -90,7 +90,8 @@ class Stamp:
             raise ValueError("another format")
         self.envbuild, self.starter, self.prefix, self.lease = (next(tokens) for _ in range(4))
         self.experiment, self.target, self.root, self.snapshot = (next(tokens) for _ in range(4))
-        self.environment, self.git, self.source = (next(tokens) for _ in range(3))
+        self.environment, self.source = (next(tokens) for _ in range(2))
+        self.git = _take(tokens, 2)
         self.head = _take(tokens, 1)
         self.secrets = _take(tokens, 1)
         self.variables = _take(tokens, 2)
@@ -234,9 +235,6 @@ def _lay_out(stamp: Stamp, work: str) -> None:
 
 
 def _record(stamp: Stamp, run: str, command: "list[str]") -> "dict[str, object]":
-    # The program is starting meanwhile: this import costs nothing.
-    import json
-
     identity, name, version, definition = stamp.environment.split("\n")
     return {
         "id": run,
@@ -252,7 +250,7 @@ def _record(stamp: Stamp, run: str, command: "list[str]") -> "dict[str, object]"
         "created_at": time.time(),
         "variables": sorted(name for name, _ in stamp.variables) + [name for (name,) in stamp.secrets],
         "secrets": [name for (name,) in stamp.secrets],
-        "git": json.loads(stamp.git),
+        "git": {key: value == "yes" if key == "dirty" else value for key, value in stamp.git},
         "seconds": {"resolving": 0.0, "building": 0.0},
         "reproduces": None,
         "tags": {},

@@ -12,16 +12,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from envbuild import layout
 from envbuild.catalogue import Catalogue, EnvironmentVersion
-from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import Damaged, NotFound, StoreError
-from envbuild.fingerprint import Document, definition_document
-from envbuild.images import Images
-from envbuild.store import Store
+
+# Commands that list names and runs read no definition and touch no store, and should not wait for what that takes.
+if TYPE_CHECKING:
+    from envbuild.definition import Definition
+    from envbuild.fingerprint import Document
+    from envbuild.images import Images
+    from envbuild.store import Store
 
 
 class Workspace:
@@ -32,8 +35,20 @@ class Workspace:
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or Path(layout.workspace_root())
-        self.store = Store(self.root / layout.STORE)
-        self.images = Images(self.store)
+
+    @cached_property
+    def store(self) -> Store:
+        """Its content by digest."""
+        from envbuild.store import Store
+
+        return Store(self.root / layout.STORE)
+
+    @cached_property
+    def images(self) -> Images:
+        """Its environments by id."""
+        from envbuild.images import Images
+
+        return Images(self.store)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -51,10 +66,14 @@ class Workspace:
 
         :raises NotFound: it is not kept here.
         """
+        from envbuild.fingerprint import Document
+
         return Document.parse(self.store.read(digest))
 
     def register(self, name: str, definition: Definition, *, description: str = "") -> EnvironmentVersion:
         """Give a definition a name and a version; the same definition keeps the version that it has."""
+        from envbuild.fingerprint import definition_document
+
         document = definition_document(definition)
         self.keep(document)
         root = str(definition.root) if definition.root else None
@@ -64,6 +83,8 @@ class Workspace:
 
     def definition_of(self, version: EnvironmentVersion) -> Definition:
         """The definition behind a registered version."""
+        from envbuild.definition import Definition
+
         document = self.document(Digest.parse(version.definition_digest))
         root = Path(version.root) if version.root else None
         return Definition.from_content(document.content, name=version.name, root=root)

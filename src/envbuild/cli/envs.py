@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,7 @@ from envbuild.cli.usage import UsageError
 
 
 def _as_dict(version: EnvironmentVersion, context: Context) -> dict[str, Any]:
-    from envbuild.platform import Platform
-
-    found = context.workspace.catalogue.latest_resolution(version.definition_digest, str(Platform.here()))
+    found = context.workspace.catalogue.latest_resolution(version.definition_digest, _here())
     return {
         "name": version.name,
         "version": str(version.version),
@@ -28,6 +27,13 @@ def _as_dict(version: EnvironmentVersion, context: Context) -> dict[str, Any]:
         "created_at": version.created_at.isoformat(),
         "tags": dict(version.tags),
     }
+
+
+@cache
+def _here() -> str:
+    from envbuild.platform import Platform
+
+    return str(Platform.here())
 
 
 def register(arguments: argparse.Namespace, context: Context) -> int:

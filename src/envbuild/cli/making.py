@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from envbuild import pipeline, render
+from envbuild import pipeline, render, retention
 from envbuild.cli.context import Context
 from envbuild.errors import LockOutdated
 from envbuild.explain import compare, explain
@@ -83,6 +83,8 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
         "built": prepared.built,
         "seconds": dict(prepared.seconds),
     }
+    if prepared.built:
+        retention.keep_bound(context.workspace)
     seconds = ", ".join(f"{step} {took:.2f} s" for step, took in prepared.seconds.items())
     context.show(result, f"{how} {project.name}  {prepared.id}\n{prepared.image.path}\n{seconds}")
     return 0

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from envbuild import execution, warm
+from envbuild import execution, retention, warm
 from envbuild.cli.context import Context
 from envbuild.cli.usage import UsageError
 from envbuild.errors import NotFound
@@ -43,6 +43,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         project, order, context.workspace, context.plugins, context.wishes, out, stamp=_stamp(arguments, context)
     )
     sys.stderr.write(outcome.summary)
+    if outcome.built:
+        retention.keep_bound(context.workspace)
     if context.json:
         context.show(context.workspace.run(outcome.run), "")
     return outcome.exit_code

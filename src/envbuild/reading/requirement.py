@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
@@ -147,7 +146,7 @@ def path_of_url(url: str) -> str:
     >>> path_of_url("file:///srv/my%20wheels")
     '/srv/my wheels'
     """
-    return url2pathname(re.sub(r"(?i)^file:(//(localhost)?(?=/))?", "", url))
+    return unquote(re.sub(r"(?i)^file:(//(localhost)?(?=/))?", "", url))
 
 
 def is_project(folder: Path) -> bool:
