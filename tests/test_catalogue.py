@@ -674,9 +674,11 @@ def test_everything_that_is_referred_to_is_kept_until_it_is_deleted(catalogue: C
     assert catalogue.referenced_digests() == of_resolution
 
 
-def test_what_registered_versions_were_last_resolved_to_is_pinned(catalogue: Catalogue) -> None:
-    for number in (1, 2, 3):
-        catalogue.register("iris", digest(number))
+def test_what_pinned_and_labelled_versions_were_last_resolved_to_is_pinned(catalogue: Catalogue) -> None:
+    for number in (1, 2, 3, 5, 6):
+        catalogue.register("iris", digest(number), pinned=number < 5)
+    catalogue.register("iris", digest(1))
+    catalogue.label("iris", 4, "stable")
     catalogue.archive("iris", 2)
     catalogue.delete("iris", 3)
     for definition, platform, identity in [
@@ -686,9 +688,11 @@ def test_what_registered_versions_were_last_resolved_to_is_pinned(catalogue: Cat
         (2, "linux", "archived"),
         (3, "linux", "deleted"),
         (4, "linux", "never registered"),
+        (5, "linux", "labelled"),
+        (6, "linux", "registered by a run"),
     ]:
         catalogue.record_resolution(digest(definition), platform, "3.11", digest("l"), identity, "env.yml")
-    assert catalogue.pinned_images() == {"new", "mac", "archived"}
+    assert catalogue.pinned_images() == {"new", "mac", "archived", "labelled"}
 
 
 # Against a model

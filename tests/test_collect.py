@@ -136,7 +136,7 @@ def test_an_environment_that_nobody_can_read_goes(images: Images) -> None:
     broken = publish(images, "broken", used=int(time.time()))
     (images.home(broken).parent / "image.json").write_text("{")
 
-    collected = collect(images.store, images, keep=frozenset({broken}))
+    collected = collect(images.store, images, keep=NOTHING, pinned=frozenset({broken}))
 
     assert gone(collected) == [str(broken)]
     assert collected.freed >= MEGABYTE
@@ -184,16 +184,16 @@ def test_use_makes_an_environment_young(images: Images) -> None:
     assert second not in left(images)
 
 
-def test_what_is_in_use_kept_or_pinned_stays_and_that_is_told(images: Images) -> None:
-    used, kept, pinned, free = (publish(images, name, used=1) for name in ("used", "kept", "pinned", "free"))
+def test_what_is_in_use_or_pinned_stays_and_that_is_told(images: Images) -> None:
+    used, pinned, free = (publish(images, name, used=1) for name in ("used", "pinned", "free"))
 
     with images.hold(used):
         os.utime(images.store.root / "leases" / used.hex, (1, 1))
-        collected = collect(images.store, images, keep=frozenset({kept}), pinned=frozenset({pinned}), limit=0)
+        collected = collect(images.store, images, keep=NOTHING, pinned=frozenset({pinned}), limit=0)
 
     assert gone(collected) == [str(free)]
-    assert set(collected.kept) == {Kept(used, "in use"), Kept(kept, "pinned"), Kept(pinned, "pinned")}
-    assert left(images) == {used, kept, pinned}
+    assert set(collected.kept) == {Kept(used, "in use"), Kept(pinned, "pinned")}
+    assert left(images) == {used, pinned}
 
 
 def test_what_was_not_used_for_long_goes_without_a_limit(images: Images) -> None:

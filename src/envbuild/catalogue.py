@@ -50,6 +50,7 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
             created_at TEXT NOT NULL,
             state TEXT NOT NULL CHECK (state IN ('active', 'archived', 'deleted')),
             tags TEXT NOT NULL,
+            pinned INTEGER NOT NULL,
             PRIMARY KEY (name, version)
         )""",
         """CREATE UNIQUE INDEX environments_content ON environments (name, definition_digest)
@@ -206,6 +207,7 @@ class Catalogue:
         created_at: datetime | None = None,
         description: str = "",
         tags: Mapping[str, str] | None = None,
+        pinned: bool = False,
     ) -> EnvironmentVersion:
         """Give a definition a name and the next number.
 
@@ -213,6 +215,8 @@ class Catalogue:
         ``root``, ``description`` or tags that are given then replace, or for tags join, those that it had. Only
         when that version was deleted does the definition get a new number.
 
+        :param pinned: what it was resolved to is to stay in the store, however long unused; once pinned, a version
+            stays so.
         :raises DefinitionError: ``name`` is not a name.
         """
         _check_name(name)
@@ -225,16 +229,26 @@ class Catalogue:
             )
             if known:
                 self._redescribe(name, known[0], root, description, tags)
+                if pinned:
+                    self._db.change("UPDATE environments SET pinned = 1 WHERE name = ? AND version = ?", name, known[0])
                 return self._version(name, known[0])
             (version,) = self._db.row("SELECT COALESCE(MAX(version), 0) + 1 FROM environments WHERE name = ?", name)
             self._db.change(
                 "INSERT INTO environments"
-                " (name, version, definition_digest, root, description, created_at, state, tags)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'active', ?)",
+                " (name, version, definition_digest, root, description, created_at, tags, pinned, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'active')",
                 *(name, version, digest, None if root is None else str(root), description),
-                *(_written(created_at), _tags_text(tags or {})),
+                *(_written(created_at), _tags_text(tags or {}), int(pinned)),
             )
             return self._version(name, version)
+
+    def registered(self, name: str, definition_digest: Digest | str) -> int | None:
+        """The number that a definition has under ``name``, or ``None``."""
+        row = self._db.one(
+            "SELECT version FROM environments WHERE name = ? AND definition_digest = ? AND state <> 'deleted'",
+            *(name, str(definition_digest)),
+        )
+        return int(row[0]) if row else None
 
     def get(self, name: str, version: int | str | None = None, label: str | None = None) -> EnvironmentVersion:
         """Find a version: by its number, by a label, or else the latest.
@@ -590,11 +604,13 @@ class Catalogue:
         return frozenset(digest for (digest,) in rows)
 
     def pinned_images(self) -> frozenset[str]:
-        """The ids of the environments that registered versions, archived ones too, were last resolved to."""
+        """The ids of what versions that are pinned, or have a label, were last resolved to; archived ones too."""
         rows = self._db.read(
             "SELECT DISTINCT environment_id FROM resolutions WHERE number = (SELECT MAX(r.number) FROM resolutions r"
             " WHERE r.definition_digest = resolutions.definition_digest AND r.platform = resolutions.platform)"
-            " AND definition_digest IN (SELECT definition_digest FROM environments WHERE state <> 'deleted')"
+            " AND definition_digest IN (SELECT definition_digest FROM environments WHERE state <> 'deleted'"
+            " AND (pinned = 1 OR EXISTS (SELECT 1 FROM labels WHERE labels.name = environments.name"
+            " AND labels.version = environments.version)))"
         )
         return frozenset(identity for (identity,) in rows)
 

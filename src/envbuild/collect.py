@@ -136,8 +136,8 @@ def collect(
 ) -> Collected:
     """Throw away what may go, as the head of this module says.
 
-    :param keep: what names and runs refer to: digests of blobs, and ids of environments that must stay.
-    :param pinned: ids of more environments that must stay, whatever the limit.
+    :param keep: the blobs that names and runs refer to.
+    :param pinned: ids of environments that must stay, whatever the limit.
     :param limit: the bytes that the store may take; environments go, the one longest unused first, until it does.
     :param older_than: environments go that were not used for so many seconds, whatever the limit.
     :param dry_run: only say what would be done.
@@ -148,7 +148,7 @@ def collect(
         return Collected(tuple(removed), (), dry_run=dry_run)
     before = -math.inf if older_than is None else time.time() - older_than
     room = math.inf if limit is None else limit - _room_for_blobs(store, removed, dry_run)
-    evicted, kept = _evict(images, room, before, keep | pinned, dry_run)
+    evicted, kept = _evict(images, room, before, pinned, dry_run)
     return Collected((*removed, *evicted), tuple(kept), dry_run)
 
 

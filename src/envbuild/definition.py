@@ -286,6 +286,12 @@ class Definition:
         return python_range(self.python) if self.python else SpecifierSet()
 
     @property
+    def is_local(self) -> bool:
+        """Whether it asks for files or folders of the machine that it was written on."""
+        places = (*self.options.find_links, *(each.text for each in (*self.pip, *self.constraints)))
+        return any(place.startswith(("./", "../", "/")) for place in places)
+
+    @property
     def sections(self) -> tuple[str, ...]:
         """The parts that some plugin has to take on, by the name of the field."""
         present = {

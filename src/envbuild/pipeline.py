@@ -353,12 +353,15 @@ def record_resolution(project: Project, lock: Lock, environment: Digest, workspa
 
 
 def register(
-    project: Project, workspace: Workspace, name: str | None = None, description: str = ""
+    project: Project, workspace: Workspace, name: str | None = None, description: str = "", *, pinned: bool = False
 ) -> EnvironmentVersion:
-    """Record a project's definition under its name, unless that is where it came from."""
-    if project.version is not None and name in (None, project.version.name):
+    """Record a project's definition under its name, unless that is where it came from.
+
+    :param pinned: somebody asked for it, and gc is to leave its environment alone.
+    """
+    if project.version is not None and name in (None, project.version.name) and not (pinned or description):
         return project.version
-    return workspace.register(name or project.name, project.definition, description=description)
+    return workspace.register(name or project.name, project.definition, description=description, pinned=pinned)
 
 
 def missing_secrets(definition: Definition, variables: Mapping[str, str]) -> Iterable[str]:

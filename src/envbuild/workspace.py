@@ -70,15 +70,23 @@ class Workspace:
 
         return Document.parse(self.store.read(digest))
 
-    def register(self, name: str, definition: Definition, *, description: str = "") -> EnvironmentVersion:
-        """Give a definition a name and a version; the same definition keeps the version that it has."""
+    def register(
+        self, name: str, definition: Definition, *, description: str = "", pinned: bool = False
+    ) -> EnvironmentVersion:
+        """Give a definition a name and a version; the same definition keeps the version that it has.
+
+        :param pinned: gc leaves its environment alone.
+        """
         from envbuild.fingerprint import definition_document
 
         document = definition_document(definition)
         self.keep(document)
-        root = str(definition.root) if definition.root else None
-        version = self.catalogue.register(name, document.digest, root, description=description)
-        self.forget_warm()
+        # Where it was read from only matters to a definition that names what lies there.
+        root = definition.root if definition.is_local else None
+        before = self.catalogue.registered(name, document.digest)
+        version = self.catalogue.register(name, document.digest, root, description=description, pinned=pinned)
+        if before is None:
+            self.forget_warm()
         return version
 
     def definition_of(self, version: EnvironmentVersion) -> Definition:

@@ -45,7 +45,7 @@ def register(arguments: argparse.Namespace, context: Context) -> int:
     lock = pipeline.lock(project, context.workspace, context.plugins, context.wishes).lock
     identity = pipeline.identify(project, lock, context.workspace, context.plugins)
     pipeline.record_resolution(project, lock, identity, context.workspace)
-    version = pipeline.register(project, context.workspace, arguments.name, arguments.description)
+    version = pipeline.register(project, context.workspace, arguments.name, arguments.description, pinned=True)
     context.show(_as_dict(version, context), f"{version}  {version.definition_digest}")
     return 0
 
