@@ -87,18 +87,6 @@ def declared(prepared: Prepared, order: Order) -> tuple[dict[str, str], list[str
     return {**definition.variables, **secrets, **order.variables}, masked
 
 
-def run_facts(run: str, folder: str, experiment: str, environment: Mapping[str, Any]) -> dict[str, str]:
-    """The variables by which a program in the environment finds out which run it is."""
-    return {
-        "ENVBUILD_RUN_ID": run,
-        "ENVBUILD_RUN_FOLDER": folder,
-        "ENVBUILD_EXPERIMENT": experiment,
-        "ENVBUILD_ENVIRONMENT_ID": str(environment["id"]),
-        "ENVBUILD_ENVIRONMENT_NAME": str(environment["name"] or ""),
-        "ENVBUILD_ENVIRONMENT_VERSION": str(environment["version"] or ""),
-    }
-
-
 def run(
     project: Project,
     order: Order,
@@ -132,31 +120,28 @@ def run(
         try:
             source, taken = _lay_out(order, workspace, Path(folder.work), wishes)
             facts = {} if order.snapshot else git.facts(order.source)
-            given = variables | run_facts(folder.run, folder.path, experiment, environment)
+            given = variables | folder.facts(experiment, environment)
             handle = _start(order, folder, given, prepared, plugins)
         except BaseException:
             folder.discard()
             stack.pop_all()
             raise
-        record = {
-            "id": folder.run,
-            "experiment": experiment,
-            "status": "Running",
-            "target": order.target,
-            "command": list(order.command),
-            "head": order.head,
-            "environment": environment,
-            "snapshot": str(taken.digest),
-            "source": project.source,
-            "directory": str(order.source),
-            "created_at": time.time(),
-            "variables": sorted(variables),
-            "secrets": sorted({*project.definition.secrets, *order.secrets}),
-            "git": facts,
-            "seconds": dict(prepared.seconds),
-            "reproduces": order.reproduces,
-            "tags": {},
-        }
+        record = supervise.request(
+            folder,
+            experiment=experiment,
+            target=order.target,
+            command=list(order.command),
+            head=order.head,
+            environment=environment,
+            snapshot=str(taken.digest),
+            source=project.source,
+            directory=str(order.source),
+            variables=sorted(variables),
+            secrets=sorted({*project.definition.secrets, *order.secrets}),
+            git=dict(facts),
+            seconds=dict(prepared.seconds),
+            reproduces=order.reproduces,
+        )
         end = _see_through(handle, folder, record, masked, taken, out)
     if stamp and source is not None:
         _leave_stamp(stamp, began, record, order, prepared, handle, workspace, source, taken)
@@ -242,10 +227,10 @@ def _leave_stamp(
         Path(stamp),
         began=began,
         record=record,
-        order=order,
+        variables=order.variables,
         prepared=prepared,
         starter=getattr(type(handle), "starter", None),
-        workspace=workspace,
+        lease=workspace.store.root / layout.LEASES / prepared.id.hex,
         source=source,
         taken=taken,
     )

@@ -11,14 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envbuild import git, layout, reading, snapshot
+from envbuild import git, reading, snapshot
 from envbuild.project import for_platform
 from envbuild.warm import FORMAT, facts_of, installation
 
 if TYPE_CHECKING:
-    from envbuild.execution import Order
     from envbuild.pipeline import Prepared
-    from envbuild.workspace import Workspace
 
 _GRAIN = 50_000_000
 """Two changes within this time, in nanoseconds, may leave a file with the same time of change."""
@@ -29,15 +27,19 @@ def leave(
     *,
     began: int,
     record: Mapping[str, Any],
-    order: Order,
+    variables: Mapping[str, str],
     prepared: Prepared,
     starter: str | None,
-    workspace: Workspace,
+    lease: Path,
     source: snapshot.Source,
     taken: snapshot.Snapshot,
 ) -> None:
     """Write the stamp of a run, or remove it where a repetition could not be told from a change.
 
+    :param record: what the run's folder says was run.
+    :param variables: what it was given besides the definition's variables and secrets.
+    :param starter: the function that starts it again (see the hook ``run_target``), if there is one.
+    :param lease: what a process that uses the environment holds.
     :param began: when the run's definition was looked at first, in nanoseconds since 1970.
     """
     files = list(_files(source, taken))
@@ -58,17 +60,16 @@ def leave(
         return
     checks = sorted({**other, **dict(own)}.items())
     environment = record["environment"]
-    variables = {**prepared.project.definition.variables, **order.variables}
     words = [
         *(FORMAT, installation(), starter, str(prepared.image.path)),
-        str(workspace.store.root / layout.LEASES / prepared.id.hex),
-        *(record["experiment"], order.target, str(source.root), record["snapshot"]),
+        str(lease),
+        *(record["experiment"], record["target"], str(source.root), record["snapshot"]),
         "\n".join(str(environment[key] or "") for key in ("id", "name", "version", "definition_digest")),
         record["source"],
         *_counted((key, _told(value)) for key, value in record["git"].items()),
-        *_counted((word,) for word in order.command[: order.head]),
+        *_counted((word,) for word in record["command"][: record["head"]]),
         *_counted((name,) for name in record["secrets"]),
-        *_counted(variables.items()),
+        *_counted({**prepared.project.definition.variables, **variables}.items()),
         *_counted((path, *facts) for path, facts in checks),
         *_counted((path, kind, *facts) for path, kind, facts in files),
         "end",

@@ -85,6 +85,17 @@ class Folder:
             os.close(file)
         os.rename(target + ".new", target)
 
+    def facts(self, experiment: str, environment: "Mapping[str, Any]") -> "dict[str, str]":
+        """The variables by which a program in the environment finds out which run it is."""
+        return {
+            "ENVBUILD_RUN_ID": self.run,
+            "ENVBUILD_RUN_FOLDER": self.path,
+            "ENVBUILD_EXPERIMENT": experiment,
+            "ENVBUILD_ENVIRONMENT_ID": environment["id"],
+            "ENVBUILD_ENVIRONMENT_NAME": environment["name"] or "",
+            "ENVBUILD_ENVIRONMENT_VERSION": environment["version"] or "",
+        }
+
     def announce(self, request: "Mapping[str, Any]") -> None:
         """Record what is run, and leave word for the catalogue."""
         inbox = os.path.join(self.workspace, layout.INBOX)
@@ -105,6 +116,50 @@ class Folder:
     def close(self) -> None:
         """Let go of the folder."""
         os.close(self._lease)
+
+
+def request(
+    folder: Folder,
+    *,
+    experiment: str,
+    target: str,
+    command: "list[str]",
+    head: int,
+    environment: "Mapping[str, Any]",
+    snapshot: str,
+    source: str,
+    directory: str,
+    variables: "list[str]",
+    secrets: "list[str]",
+    git: "Mapping[str, Any]",
+    seconds: "Mapping[str, float]",
+    reproduces: "str | None" = None,
+) -> "dict[str, Any]":
+    """What `layout.REQUEST` holds, in the words of `envbuild.outcome.RunRecord`.
+
+    :param head: how many words of the command are not the user's own arguments.
+    :param directory: the source folder; ``source`` is where the definition was found.
+    :param variables: names, and so are ``secrets``; no value is written anywhere.
+    """
+    return {
+        "id": folder.run,
+        "experiment": experiment,
+        "status": "Running",
+        "target": target,
+        "command": command,
+        "head": head,
+        "environment": environment,
+        "snapshot": snapshot,
+        "source": source,
+        "directory": directory,
+        "created_at": time.time(),
+        "variables": variables,
+        "secrets": secrets,
+        "git": git,
+        "seconds": seconds,
+        "reproduces": reproduces,
+        "tags": {},
+    }
 
 
 class Watch:

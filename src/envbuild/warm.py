@@ -182,7 +182,8 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> "int | None":
     # import_module would load importlib, and this is all that it does.
     __import__(module)
     start = getattr(sys.modules[module], function)
-    environment = dict(zip(("id", "name", "version"), stamp.environment.split("\n")[:3], strict=True))
+    identity, name, version, definition = stamp.environment.split("\n")
+    environment = {"name": name, "version": version or None, "id": identity, "definition_digest": definition}
     folder = supervise.Folder(workspace, supervise.new_id(stamp.experiment))
     command = [*(word for (word,) in stamp.head), *parsed.arguments]
     secrets = [os.environ[name] for (name,) in stamp.secrets]
@@ -190,20 +191,30 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> "int | None":
         _lay_out(stamp, folder.work)
         variables: dict[str, str] = dict(stamp.variables)  # type: ignore[arg-type]
         variables.update((name, os.environ[name]) for (name,) in stamp.secrets)
-        variables.update(
-            ENVBUILD_RUN_ID=folder.run,
-            ENVBUILD_RUN_FOLDER=folder.path,
-            ENVBUILD_EXPERIMENT=stamp.experiment,
-            ENVBUILD_ENVIRONMENT_ID=environment["id"],
-            ENVBUILD_ENVIRONMENT_NAME=environment["name"],
-            ENVBUILD_ENVIRONMENT_VERSION=environment["version"],
-        )
+        variables.update(folder.facts(stamp.experiment, environment))
         started = time.perf_counter()
         handle = start(command, folder.work, variables, stamp.prefix)
     except OSError:
         folder.discard()
         return None
-    folder.announce(_record(stamp, folder.run, command))
+    names = [name for (name,) in stamp.secrets]
+    folder.announce(
+        supervise.request(
+            folder,
+            experiment=stamp.experiment,
+            target=stamp.target,
+            command=command,
+            head=len(stamp.head),
+            environment=environment,
+            snapshot=stamp.snapshot,
+            source=stamp.source,
+            directory=stamp.root,
+            variables=sorted([name for name, _ in stamp.variables] + names),
+            secrets=names,
+            git={key: value == "yes" if key == "dirty" else value for key, value in stamp.git},
+            seconds={"resolving": 0.0, "building": 0.0},
+        )
+    )
     watch = supervise.Watch(handle, os.path.join(folder.path, layout.LOG), secrets)
     code = watch.until_end()
     seconds = {"resolving": 0.0, "building": 0.0, "running": time.perf_counter() - started}
@@ -232,26 +243,3 @@ def _lay_out(stamp: Stamp, work: str) -> None:
                         data = data[os.write(target, data) :]
             finally:
                 os.close(target)
-
-
-def _record(stamp: Stamp, run: str, command: "list[str]") -> "dict[str, object]":
-    identity, name, version, definition = stamp.environment.split("\n")
-    return {
-        "id": run,
-        "experiment": stamp.experiment,
-        "status": "Running",
-        "target": stamp.target,
-        "command": command,
-        "head": len(stamp.head),
-        "environment": {"name": name, "version": version or None, "id": identity, "definition_digest": definition},
-        "snapshot": stamp.snapshot,
-        "source": stamp.source,
-        "directory": stamp.root,
-        "created_at": time.time(),
-        "variables": sorted(name for name, _ in stamp.variables) + [name for (name,) in stamp.secrets],
-        "secrets": [name for (name,) in stamp.secrets],
-        "git": {key: value == "yes" if key == "dirty" else value for key, value in stamp.git},
-        "seconds": {"resolving": 0.0, "building": 0.0},
-        "reproduces": None,
-        "tags": {},
-    }
