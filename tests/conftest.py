@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.desk import Desk
+from support.desk import desk as make_desk
+from support.index import Index, serving
+from support.shelf import stock
 
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 """The versions that environments may have."""
@@ -59,6 +63,42 @@ def interpreter(
     if request.param not in interpreters:
         lacking("pythons", f"no Python {request.param} found on PATH or among pyenv's versions")
     return interpreters[request.param]
+
+
+@pytest.fixture
+def index() -> Iterator[Index]:
+    """An index of packages on loopback, with what `support.shelf` says on it."""
+    with serving(Index()) as served:
+        stock(served)
+        yield served
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A project folder, a workspace and a cache of the test's own, and the command line."""
+    return make_desk(tmp_path)
+
+
+@pytest.fixture
+def git(tmp_path: Path, lacking: Callable[[str, str], None]) -> Callable[..., str]:
+    """Run git in a folder, with nobody's configuration but the test's."""
+    program = shutil.which("git")
+    if program is None:
+        lacking("git", "no git found on PATH")
+
+    def run(folder: Path, *words: str) -> str:
+        me = {f"GIT_{who}_{what}": f"{who}@host.test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "HOME": str(tmp_path)}
+        done = subprocess.run(
+            ["git", "-C", folder, *words],
+            env={"PATH": os.environ["PATH"], **me, **alone},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    return run
 
 
 def _candidates(version: str) -> Iterator[Path]:

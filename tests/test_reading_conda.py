@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.definition import Definition, WheelRef
+from envbuild.definition import Definition
+from envbuild.requirement import WheelRef
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError
 from envbuild.reading import read, read_with_inputs

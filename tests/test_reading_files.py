@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from envbuild.definition import Definition, PylockFile
+from envbuild.definition import Definition
+from envbuild.requirement import PylockFile
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError, NotFound
 from envbuild.reading import DEFINITION_FILES, find, read, read_with_inputs

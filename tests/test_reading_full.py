@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from envbuild.definition import Definition, PipOptions, Requirement, WheelRef
+from envbuild.definition import Definition
+from envbuild.requirement import PipOptions, Requirement, WheelRef
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError
 from envbuild.reading import read, read_with_inputs

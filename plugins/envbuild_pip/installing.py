@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,17 +66,43 @@ def install(lock: Lock, prefix: Path, request: BuildRequest) -> None:
         return
     file = request.scratch / "pylock.toml"
     file.write_text(replace(lock, packages=tuple(_here(each, lock, request) for each in packages)).to_toml(), "utf-8")
-    command = ["pip", "sync", "--quiet", f"--python={prefix / 'bin/python'}", "--preview-features=pylock"]
     sources = [each.name for each in lock.built_from_source]
     if request.anew:
         _forget_cached(packages, request)
-    command += ["--no-build"] if not sources else [f"--only-binary={name}" for name in _without(packages, sources)]
-    code, complaint = _sync([*command, "--offline"], file, request)
-    if code != 0 and not request.offline and not _is_mismatch(complaint):
-        code, complaint = _sync(command, file, request)
+    with known_place(prefix, lock.python, request.store) as known:
+        command = ["pip", "sync", "--quiet", f"--python={known / 'bin/python'}", "--preview-features=pylock"]
+        command += ["--no-build"] if not sources else [f"--only-binary={name}" for name in _without(packages, sources)]
+        code, complaint = _sync([*command, "--offline"], file, request)
+        if code != 0 and not request.offline and not _is_mismatch(complaint):
+            code, complaint = _sync(command, file, request)
     if code != 0:
         raise _failure(complaint, request)
     strip_traces(prefix)
+
+
+@contextmanager
+def known_place(prefix: Path, python: str, store: Path) -> Iterator[Path]:
+    """Give the prefix a name under which uv has met its Python before.
+
+    uv asks an interpreter about itself when it sees it for the first time, and knows it again by its path. Every
+    prefix is built at a path of its own, and the asking would take as long as all the linking. Where another
+    process has the name already, the prefix's own serves.
+    """
+    name = store / "scratch" / f"python-{python}"
+    lease = os.open(name.with_name(f"{name.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lease)
+        yield prefix
+        return
+    try:
+        name.unlink(missing_ok=True)
+        name.symlink_to(prefix, target_is_directory=True)
+        yield name
+    finally:
+        name.unlink(missing_ok=True)
+        os.close(lease)
 
 
 def _forget_cached(packages: Iterable[Package], request: BuildRequest) -> None:

@@ -17,21 +17,6 @@ if TYPE_CHECKING:
     from envbuild.definition import (
         Definition as Definition,
     )
-    from envbuild.definition import (
-        PipOptions as PipOptions,
-    )
-    from envbuild.definition import (
-        PylockFile as PylockFile,
-    )
-    from envbuild.definition import (
-        Requirement as Requirement,
-    )
-    from envbuild.definition import (
-        WheelRef as WheelRef,
-    )
-    from envbuild.definition import (
-        without_credentials as without_credentials,
-    )
     from envbuild.digest import Digest as Digest
     from envbuild.errors import (
         BuildFailed as BuildFailed,
@@ -104,6 +89,21 @@ if TYPE_CHECKING:
     from envbuild.platform import Platform as Platform
     from envbuild.process import run_program as run_program
     from envbuild.progress import Progress as Progress
+    from envbuild.requirement import (
+        PipOptions as PipOptions,
+    )
+    from envbuild.requirement import (
+        PylockFile as PylockFile,
+    )
+    from envbuild.requirement import (
+        Requirement as Requirement,
+    )
+    from envbuild.requirement import (
+        WheelRef as WheelRef,
+    )
+    from envbuild.requirement import (
+        without_credentials as without_credentials,
+    )
     from envbuild.snapshot import source_digest as source_digest
     from envbuild.store import Store as Store
 
@@ -111,7 +111,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "checkup": ("Finding",),
-    "definition": ("Definition", "PipOptions", "PylockFile", "Requirement", "WheelRef", "without_credentials"),
+    "definition": ("Definition",),
     "digest": ("Digest",),
     "errors": (
         "BuildFailed",
@@ -134,6 +134,7 @@ _HOME = {
     "platform": ("Platform",),
     "process": ("run_program",),
     "progress": ("Progress",),
+    "requirement": ("PipOptions", "PylockFile", "Requirement", "WheelRef", "without_credentials"),
     "snapshot": ("source_digest",),
     "store": ("Store",),
 }

@@ -14,7 +14,7 @@ from typing import IO
 import yaml
 
 from envbuild.catalogue import EnvironmentVersion
-from envbuild.definition import Definition, WheelRef
+from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import Damaged, DefinitionError, NotFound, Refused
 from envbuild.fingerprint import definition_document
@@ -22,6 +22,7 @@ from envbuild.lock import Lock
 from envbuild.pipeline import identify
 from envbuild.plugins import Plugins
 from envbuild.project import Project
+from envbuild.requirement import WheelRef
 from envbuild.workspace import Workspace
 
 _DEFINITION = "definition.yml"

@@ -661,7 +661,7 @@ class Catalogue:
             if all(each.archived for each in versions):
                 hint += f"; 'envbuild env restore {name}' brings them back"
             return NotFound(said, hint=hint)
-        from envbuild.definition import did_you_mean
+        from envbuild.form import did_you_mean
 
         names = [found for (found,) in self._db.read("SELECT DISTINCT name FROM environments WHERE state <> 'deleted'")]
         hint = (

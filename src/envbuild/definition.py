@@ -10,209 +10,22 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from typing import Any
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from envbuild import form as forms
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError, Problem
-
-WHEEL_SCHEME = "envbuild://wheels/"
-"""How the URL of a private wheel begins: the digest of its bytes and its file name follow."""
+from envbuild.requirement import PipOptions, PylockFile, Requirement, WheelRef
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
-_VARIABLE_USE = re.compile(r"\$\{[A-Z0-9_]+\}")
-
-T = TypeVar("T")
-
-
-def without_credentials(url: str) -> str:
-    """Drop a user name and password from ``url``; one that is only a ``${VARIABLE}`` stays, as its name.
-
-    >>> without_credentials("https://me:pw@pypi.corp.test/simple")
-    'https://pypi.corp.test/simple'
-    >>> without_credentials("https://me:${TOKEN}@pypi.corp.test/simple")
-    'https://me:${TOKEN}@pypi.corp.test/simple'
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    authority, slash, path = rest.partition("/")
-    user, at, host = authority.rpartition("@")
-    if not at:
-        return url
-    name, _, password = user.partition(":")
-    secret = password or name
-    # `git@host` is the name of an account that everybody shares, not a credential.
-    kept = _VARIABLE_USE.fullmatch(secret) or (not password and name == "git")
-    return f"{scheme}://{user + at if kept else ''}{host}{slash}{path}"
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class Requirement:
-    """One thing that pip is asked for (PEP 508, or the forms of a requirements file).
-
-    :param text: ``name[extra]>=1; marker``, ``name @ url``, a URL, or a path relative to the definition's
-        folder that starts with ``./`` or ``../`` (an absolute path stays absolute).
-    :param editable: install it so that edits of its source are seen (``-e``); paths only.
-    :param hashes: ``sha256:…`` of the artifacts that may be installed for it; empty for any.
-    """
-
-    text: str
-    editable: bool = False
-    hashes: tuple[str, ...] = ()
-
-    @property
-    def is_path(self) -> bool:
-        """Whether it names a file or folder rather than a package or a URL."""
-        return self.text.startswith(("./", "../", "/"))
-
-    @property
-    def name(self) -> str | None:
-        """The normalised name of the package (PEP 503), or ``None`` where only its metadata would tell."""
-        if self.is_path or "://" in self.text.split(" ", 1)[0]:
-            return None
-        return canonicalize_name(Pep508(self.text).name)
-
-    @classmethod
-    def parse(cls, text: str, *, editable: bool = False, hashes: Iterable[str] = ()) -> Requirement:
-        """Read ``text`` and bring it into the one spelling that all equal requirements share.
-
-        :raises ValueError: it is neither a PEP 508 requirement, nor a URL, nor a path.
-
-        >>> Requirement.parse("Scikit_Learn [b,a] <2,>=1.0").text
-        'scikit-learn[a,b]<2,>=1.0'
-        """
-        text = text.strip()
-        ordered = tuple(sorted(hashes))
-        if text.startswith(("./", "../", "/")):
-            return cls(text.rstrip("/") or "/", editable, ordered)
-        if "://" in re.split(r"[\s;@]", text, maxsplit=1)[0]:
-            return cls(without_credentials(text), editable, ordered)
-        try:
-            parsed = Pep508(text)
-        except InvalidRequirement as error:
-            raise ValueError(str(error).splitlines()[0]) from error
-        parsed.name = canonicalize_name(parsed.name)
-        parsed.extras = {canonicalize_name(each) for each in parsed.extras}
-        if parsed.url:
-            parsed.url = without_credentials(parsed.url)
-        return cls(str(parsed), editable, ordered)
-
-
-@dataclass(frozen=True, order=True, slots=True)
-class WheelRef:
-    """A private wheel: bytes that are on no index, and so are known by their digest alone.
-
-    :param filename: as PEP 427 spells it; the same name with other bytes is another wheel.
-    :param path: where it was found, relative to the definition's folder; not content.
-    """
-
-    filename: str
-    digest: Digest
-    extras: tuple[str, ...] = ()
-    marker: str = ""
-    path: str | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        if PurePosixPath(self.filename).name != self.filename:
-            raise ValueError(f"not a file name: {self.filename!r}")
-        try:
-            parse_wheel_filename(self.filename)
-        except InvalidWheelFilename as error:
-            raise ValueError(f"{self.filename!r} is not the file name of a wheel (PEP 427)") from error
-
-    @property
-    def name(self) -> str:
-        """The normalised name of the package."""
-        return parse_wheel_filename(self.filename)[0]
-
-    @property
-    def url(self) -> str:
-        """The name by which any definition in this workspace may ask for these bytes.
-
-        >>> ref = WheelRef("demo-1.0-py3-none-any.whl", Digest.of(b""))
-        >>> WheelRef.parse(ref.url) == ref
-        True
-        """
-        return f"{WHEEL_SCHEME}{self.digest.hex}/{quote(self.filename)}"
-
-    def __str__(self) -> str:
-        extras = f"[{','.join(self.extras)}]" if self.extras else ""
-        plain = self.url if not extras else f"{self.name}{extras} @ {self.url}"
-        return plain + (f" ; {self.marker}" if self.marker else "")
-
-    @classmethod
-    def parse(cls, text: str) -> WheelRef:
-        """Read what `str` or `url` gave.
-
-        :raises ValueError: it does not begin with `WHEEL_SCHEME`, a digest and the file name of a wheel.
-        """
-        text, _, marker = text.partition(" ; ")
-        requirement, _, named = text.partition(" @ ")
-        url, extras = (named, Pep508(requirement).extras) if named else (text, set[str]())
-        if not url.startswith(WHEEL_SCHEME):
-            raise ValueError(f"not the URL of a private wheel: {url!r}")
-        digits, _, filename = url.removeprefix(WHEEL_SCHEME).partition("/")
-        if marker:
-            try:
-                marker = str(Marker(marker))
-            except InvalidMarker as error:
-                raise ValueError(str(error).splitlines()[0]) from error
-        return cls(unquote(filename), Digest(digits), tuple(sorted(extras)), marker)
-
-
-@dataclass(frozen=True, slots=True)
-class PipOptions:
-    """Where packages are looked for, and which of their artifacts may be used (pip's options of that name).
-
-    :param source: packages that may be built from source although wheels of other versions fit.
-    """
-
-    index_url: str | None = None
-    extra_index_urls: tuple[str, ...] = ()
-    find_links: tuple[str, ...] = ()
-    no_index: bool = False
-    pre: bool = False
-    no_binary: tuple[str, ...] = ()
-    only_binary: tuple[str, ...] = ()
-    require_hashes: bool = False
-    source: tuple[str, ...] = ()
-
-    def content(self) -> dict[str, Any]:
-        """What is not as by default; URLs without credentials, names in any order."""
-        found: dict[str, Any] = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value == each.default:
-                continue
-            if each.name in ("no_binary", "only_binary", "source"):
-                value = sorted(name if name.startswith(":") else canonicalize_name(name) for name in value)
-            elif each.name in ("extra_index_urls", "find_links"):
-                value = [without_credentials(url) for url in value]
-            elif each.name == "index_url":
-                value = without_credentials(value)
-            found[each.name] = value
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class PylockFile:
-    """A lock that another tool made, to be installed as it stands (PEP 751)."""
-
-    digest: Digest
-    path: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +50,7 @@ class Definition:
     python: str | None = None
     pip: tuple[Requirement, ...] = ()
     constraints: tuple[Requirement, ...] = ()
-    options: PipOptions = PipOptions()
+    options: PipOptions = field(default_factory=PipOptions)
     wheels: tuple[WheelRef, ...] = ()
     conda: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
@@ -320,9 +133,9 @@ class Definition:
             "channels": list(self.channels),
             "variables": dict(self.variables),
             "secrets": sorted(set(self.secrets)),
-            "docker": _plain(self.docker),
-            "gpu": _plain(self.gpu),
-            "spark": _plain(self.spark),
+            "docker": forms.plain(self.docker),
+            "gpu": forms.plain(self.gpu),
+            "spark": forms.plain(self.spark),
             "as_of": self.as_of.isoformat() if self.as_of else "",
             "pylock": str(self.pylock.digest) if self.pylock else "",
         }
@@ -355,9 +168,9 @@ class Definition:
             "channels": list(self.channels),
             "variables": dict(self.variables),
             "secrets": list(self.secrets),
-            "docker": _plain(self.docker),
-            "gpu": _plain(self.gpu),
-            "spark": _plain(self.spark),
+            "docker": forms.plain(self.docker),
+            "gpu": forms.plain(self.gpu),
+            "spark": forms.plain(self.spark),
             "as_of": self.as_of.isoformat() if self.as_of else None,
             "pylock": str(self.pylock.digest) if self.pylock else None,
         }
@@ -372,13 +185,13 @@ class Definition:
         :raises DefinitionError: every problem at once; the ``file`` of each is the place in the form,
             such as ``pip[2]``.
         """
-        reader = _Form(form)
+        reader = forms.Form(form)
         gpu = form.get("gpu")
         if gpu is True or (isinstance(gpu, int) and not isinstance(gpu, bool)):
             form = {**form, "gpu": {"count": "all" if gpu is True else gpu}}
         elif gpu is False:
             form = {**form, "gpu": None}
-        reader = _Form(form)
+        reader = forms.Form(form)
         reader.only(
             "name", "python", "pip", "constraints", "options", "wheels", "conda", "channels", "variables",
             "secrets", "docker", "gpu", "spark", "as_of", "pylock", "version",
@@ -386,19 +199,19 @@ class Definition:
         found: dict[str, Any] = {
             "name": reader.text("name"),
             "python": reader.text("python"),
-            "pip": reader.each("pip", _read_requirement),
-            "constraints": reader.each("constraints", _read_requirement),
+            "pip": reader.each("pip", forms.requirement),
+            "constraints": reader.each("constraints", forms.requirement),
             "options": reader.options(),
-            "wheels": reader.each("wheels", lambda value: wheel(_text(value))),
-            "conda": reader.each("conda", _text),
-            "channels": reader.each("channels", _text),
+            "wheels": reader.each("wheels", lambda value: wheel(forms.text(value))),
+            "conda": reader.each("conda", forms.text),
+            "channels": reader.each("channels", forms.text),
             "variables": reader.variables(),
-            "secrets": reader.each("secrets", _text),
+            "secrets": reader.each("secrets", forms.text),
             "docker": reader.mapping("docker"),
             "gpu": reader.mapping("gpu"),
             "spark": reader.mapping("spark"),
-            "as_of": reader.one("as_of", _date),
-            "pylock": reader.one("pylock", lambda value: PylockFile(Digest.parse(_text(value)))),
+            "as_of": reader.one("as_of", forms.day),
+            "pylock": reader.one("pylock", lambda value: PylockFile(Digest.parse(forms.text(value)))),
         }
         definition = None
         try:
@@ -467,157 +280,3 @@ def _wheel_url(written: str) -> str:
     filename, _, rest = rest.partition("[")
     extras, _, marker = rest.partition("]")
     return str(WheelRef(filename, Digest.parse(digest), tuple(filter(None, extras.split(","))), marker))
-
-
-def _plain(value: Any) -> Any:
-    """``value`` with every mapping a dict and every sequence a list, as YAML and JSON writers want it."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"a text is wanted, not {value!r}")
-    return value.strip()
-
-
-def _date(value: Any) -> datetime.date:
-    if isinstance(value, datetime.datetime):
-        raise ValueError(f"a day is wanted (2026-01-31), not a time: {value}")
-    if isinstance(value, datetime.date):
-        return value
-    try:
-        return datetime.date.fromisoformat(_text(value))
-    except ValueError as error:
-        raise ValueError(f"not a day: {value!r} (2026-01-31 is)") from error
-
-
-def _read_requirement(value: Any) -> Requirement:
-    if isinstance(value, Mapping):
-        unknown = set(value) - {"requirement", "editable", "hashes"}
-        if unknown or "requirement" not in value:
-            raise ValueError("a requirement is a text, or a mapping of requirement, editable and hashes")
-        hashes = value.get("hashes", ())
-        return Requirement.parse(
-            _text(value["requirement"]), editable=bool(value.get("editable")), hashes=[_text(h) for h in hashes]
-        )
-    return Requirement.parse(_text(value))
-
-
-class _Form:
-    """The full form being read: values come out, problems are gathered with the place they are at."""
-
-    def __init__(self, form: Mapping[str, Any]) -> None:
-        self.form = form
-        self.problems: list[Problem] = []
-
-    def wrong(self, place: str, message: object) -> None:
-        self.problems.append(Problem(place, None, str(message)))
-
-    def only(self, *known: str) -> None:
-        for key in self.form:
-            if key not in known:
-                self.wrong(str(key), f"unknown key {str(key)!r}{did_you_mean(str(key), known)}")
-
-    def one(self, key: str, read: Callable[[Any], T]) -> T | None:
-        value = self.form.get(key)
-        if value is None:
-            return None
-        try:
-            return read(value)
-        except ValueError as error:
-            self.wrong(key, error)
-            return None
-
-    def text(self, key: str) -> str | None:
-        value = self.form.get(key)
-        if isinstance(value, float):
-            self.wrong(key, f"put quotes around it: YAML reads {value} as a number, and 3.10 as 3.1")
-            return None
-        return self.one(key, _text)
-
-    def each(self, key: str, read: Callable[[Any], T]) -> tuple[T, ...]:
-        values = self.form.get(key)
-        if values is None:
-            return ()
-        if not isinstance(values, (list, tuple)):
-            self.wrong(key, f"a list is wanted, not {type(values).__name__}")
-            return ()
-        found = []
-        for position, value in enumerate(values):
-            try:
-                found.append(read(value))
-            except ValueError as error:
-                self.wrong(f"{key}[{position}]", error)
-        return tuple(found)
-
-    def mapping(self, key: str) -> Mapping[str, Any]:
-        value = self.form.get(key)
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            self.wrong(key, f"a mapping is wanted, not {type(value).__name__}")
-            return {}
-        for name in value:
-            if not isinstance(name, str):
-                self.wrong(f"{key}.{name}", f"a key is a text, not {name!r}")
-        return {str(name): item for name, item in value.items()}
-
-    def variables(self) -> dict[str, str]:
-        found = {}
-        for name, value in self.mapping("variables").items():
-            if isinstance(value, (bool, float)) or not isinstance(value, (str, int)):
-                self.wrong(f"variables.{name}", f"put quotes around it: {value!r} is not a text")
-            else:
-                found[name] = str(value)
-        return found
-
-    def options(self) -> PipOptions:
-        given = self.mapping("options")
-        known = {each.name: each.default for each in fields(PipOptions)}
-        found: dict[str, Any] = {}
-        for name, value in given.items():
-            place = f"options.{name}"
-            if name not in known:
-                self.wrong(place, f"unknown option {name!r}{did_you_mean(name, known)}")
-            elif isinstance(known[name], bool):
-                if isinstance(value, bool):
-                    found[name] = value
-                else:
-                    self.wrong(place, f"true or false is wanted, not {value!r}")
-            elif isinstance(known[name], tuple):
-                inner = _Form({place: [value] if isinstance(value, str) else value})
-                found[name] = inner.each(place, _text)
-                self.problems.extend(inner.problems)
-            elif isinstance(value, str):
-                found[name] = value
-            else:
-                self.wrong(place, f"a text is wanted, not {value!r}")
-        return PipOptions(**found)
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Guess what was meant, to be put behind an error message; empty where nothing is near.
-
-    >>> did_you_mean("chanels", ["channels", "conda"])
-    "; did you mean 'channels'?"
-    """
-    import difflib
-
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def split_url_credentials(url: str) -> tuple[str, str | None]:
-    """``url`` without the credentials written into it, and the whole of it where there were any."""
-    clean = without_credentials(url)
-    return clean, (url if clean != url else None)
-
-
-def url_host(url: str) -> str:
-    """The host of ``url``, to be named in messages without path, query or credentials."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.hostname or "", "", "", ""))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from envbuild.definition import without_credentials
 from envbuild.errors import NotFound
 from envbuild.process import run_program
+from envbuild.requirement import without_credentials
 
 
 def facts(folder: Path) -> Mapping[str, Any]:

@@ -33,11 +33,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from envbuild.definition import without_credentials
 from envbuild.digest import Digest
 from envbuild.errors import LockError, PackageClash
 from envbuild.platform import Platform
 from envbuild.progress import QUIET, Progress
+from envbuild.requirement import without_credentials
 
 LOCK_VERSION = 1
 """The version of what stands under ``[tool.envbuild]``; readers refuse one that is greater."""

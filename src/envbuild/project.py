@@ -8,9 +8,10 @@ from pathlib import Path
 
 from envbuild import reading
 from envbuild.catalogue import EnvironmentVersion
-from envbuild.definition import Definition, did_you_mean
+from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import LockError, NotFound
+from envbuild.form import did_you_mean
 from envbuild.lock import Lock
 from envbuild.platform import Platform
 from envbuild.workspace import Workspace

@@ -185,8 +185,8 @@ def import_(arguments: argparse.Namespace, context: Context) -> int:
 
 def add_wheel(arguments: argparse.Namespace, context: Context) -> int:
     """Keep a private wheel."""
-    from envbuild.definition import WheelRef
     from envbuild.errors import NotFound
+    from envbuild.requirement import WheelRef
 
     path = Path(arguments.file)
     if not path.is_file():

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from envbuild.definition import Definition, PipOptions, Requirement, WheelRef, split_url_credentials
+from envbuild.definition import Definition
 from envbuild.errors import DefinitionError
 from envbuild.reading.options import OptionsSoFar
 from envbuild.reading.requirement import path_of_url, spelled
 from envbuild.reading.sources import Place, Sources
+from envbuild.requirement import PipOptions, Requirement, WheelRef, without_credentials
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _CONDA_TOKEN = re.compile(r"/t/(?!\$\{)[^/]+(?=/)")
@@ -41,9 +42,9 @@ class Asked:
 
     def url(self, url: str) -> str:
         """``url`` as it may be written down; the credentials in it are kept aside."""
-        clean, whole = split_url_credentials(url)
-        if whole:
-            self.credentials[clean] = whole
+        clean = without_credentials(url)
+        if clean != url:
+            self.credentials[clean] = url
         return clean
 
     def urls_in(self, text: str) -> None:

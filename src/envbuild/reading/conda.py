@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from envbuild.definition import Definition, did_you_mean, python_range
+from envbuild.definition import Definition, python_range
+from envbuild.form import did_you_mean
 from envbuild.reading import yaml
 from envbuild.reading.asked import Asked, assemble
 from envbuild.reading.requirements import read_lines

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from envbuild.definition import Definition, WheelRef
+from envbuild.definition import Definition
 from envbuild.reading import yaml
 from envbuild.reading.asked import Asked, assemble
 from envbuild.reading.requirement import read_constraint, read_requirement
 from envbuild.reading.requirements import read_lines
 from envbuild.reading.sources import Place, Sources
+from envbuild.requirement import WheelRef
 
 _LISTS = ("pip", "constraints", "wheels")
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from packaging.utils import canonicalize_name
 
-from envbuild.definition import PipOptions, did_you_mean
+from envbuild.form import did_you_mean
+from envbuild.requirement import PipOptions
 
 _VALUED = {
     "--index-url": "--index-url",

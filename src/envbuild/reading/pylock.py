@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from envbuild.definition import Definition, PylockFile
+from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import LockError
 from envbuild.lock import read_pylock
 from envbuild.reading.asked import Asked, assemble
 from envbuild.reading.sources import Place, Sources, shown, written_text
+from envbuild.requirement import PylockFile
 
 
 def read(path: Path, sources: Sources) -> Definition:

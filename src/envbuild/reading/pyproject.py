@@ -17,13 +17,14 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
-from envbuild.definition import Definition, Requirement
+from envbuild.definition import Definition
 from envbuild.reading import toml
 from envbuild.reading.asked import Asked, assemble
 from envbuild.reading.full import read_form
 from envbuild.reading.requirement import read_requirement
 from envbuild.reading.sources import Place, Sources
 from envbuild.reading.toml import Toml, table
+from envbuild.requirement import Requirement
 
 
 def read(path: Path, sources: Sources, group: str | None = None) -> Definition:

@@ -17,8 +17,8 @@ from urllib.parse import unquote, urlsplit
 from packaging.markers import InvalidMarker, Marker
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from envbuild.definition import WHEEL_SCHEME, Requirement, WheelRef
 from envbuild.reading.sources import Place, Sources
+from envbuild.requirement import WHEEL_SCHEME, Requirement, WheelRef
 
 _ARCHIVES = (
     ".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz", ".tar.lzma",

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from envbuild.definition import Definition, did_you_mean
+from envbuild.definition import Definition
+from envbuild.form import did_you_mean
 from envbuild.reading import toml
 from envbuild.reading.asked import Asked, assemble
 from envbuild.reading.block import find_blocks

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from envbuild.definition import without_credentials
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError, Problem
+from envbuild.requirement import without_credentials
 
 LARGEST = 10_000_000
 """How many bytes a file that people write may have."""
