@@ -61,7 +61,9 @@ def choose(wanted: SpecifierSet, candidates: Iterable[Interpreter]) -> Interpret
     >>> str(choose(SpecifierSet(">=3.10"), here).version), choose(SpecifierSet("==3.9.*"), here)
     ('3.13.0', None)
     """
-    return next((each for each in candidates if each.version in wanted and each.version >= OLDEST), None)
+    early = bool(wanted.prereleases)
+    fitting = (each for each in candidates if wanted.contains(each.version, prereleases=early))
+    return next((each for each in fitting if each.version >= OLDEST), None)
 
 
 def find(wanted: SpecifierSet, asked: str, variables: Mapping[str, str]) -> Interpreter:
