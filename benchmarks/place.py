@@ -40,7 +40,7 @@ class Place:
 
     @property
     def envbuild(self) -> Path:
-        """envbuild's own program, beside the Python that runs this."""
+        """Envbuild's own program, beside the Python that runs this."""
         return Path(sys.executable).with_name("envbuild")
 
     @property
@@ -79,13 +79,13 @@ class Place:
     def measured(self) -> dict[str, str]:
         """The environment variables of commands that are measured: whatever asks the network fails at once."""
         nobody = "http://127.0.0.1:9"
-        proxies = {name: nobody for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
+        proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), nobody)
         kept = {name: value for name, value in self.setting_up().items() if name.lower() != "no_proxy"}
         return kept | proxies
 
-    def set_up(self, *command: str | Path, directory: Path) -> str:
+    def set_up(self, *command: str | Path, directory: Path, variables: Mapping[str, str] | None = None) -> str:
         """Run a command that may use the network, and give what it printed."""
-        return run_command(command, directory, self.setting_up())[1]
+        return run_command(command, directory, self.setting_up() | dict(variables or {}))[1]
 
     def take(self, *command: str | Path, directory: Path, variables: Mapping[str, str] | None = None) -> Taken:
         """Run a command without a network, and say what it took."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
-from benchmarks.measuring import CommandFailed, Contender, Row, Section, in_turns
+from benchmarks.measuring import CommandFailed, Contender, Row, Section, Taken, in_turns
 from benchmarks.place import Place, own_repository, write
 
 ROUNDS = 25
 
 _WARM = "envbuild run s.py"
+_NO_PACKAGE = "--skip-pkg-install"
 _SCRIPT = "pass\n"
 _PROJECT = """\
 [project]
@@ -49,80 +51,100 @@ dependencies = ["iniconfig"]
 
 def measure(place: Place, rounds: int) -> list[Section]:
     """Run the script by all means there are."""
-    project = _envbuild_project(place)
-    contenders, rows = [*_envbuild(place, project), *_uv(place)], []
-    for name, make in _PEERS.items():
-        program = place.program(name.split()[0])
-        if program:
-            contenders.append(make(place, program, name))
-        else:
-            rows.append(Row(name, missing=f"{name.split()[0]} could not be installed"))
-    before = _recorded(place, project)
-    rows = in_turns(contenders, rounds) + rows
-    added = _recorded(place, project) - before
-    if added != 3 * rounds:
-        raise CommandFailed(f"{3 * rounds} runs by envbuild left {added} records")
+    folders = [_envbuild_project(place, name) for name in ("warm", "afresh", "edited")]
+    peers, missing = _peers(place)
+    contenders = [*_envbuild(place, *folders), *_uv(place), *peers]
+    before = sum(_recorded(place, each) for each in folders)
+    rows = in_turns(contenders, rounds)
+    added = sum(_recorded(place, each) for each in folders) - before
+    if added != len(folders) * rounds:
+        raise CommandFailed(f"{len(folders) * rounds} runs by envbuild left {added} records")
     return [
         Section(
             title=f"Running `pass` in an environment that is there, {rounds} rounds",
             subject=_WARM,
-            rows=rows,
+            rows=[*rows, *missing],
             notes=(
                 f"'envbuild runs list' has {added} more runs than before: each of them was recorded.",
-                "afresh: without the stamp that a repetition relies on, so the definition and lock are read again.",
-                "edited: s.py was changed just before, so the snapshot is another one each time.",
+                "afresh: without the stamp that a repetition relies on; definition and lock are read again.",
+                "edited: s.py was changed just before; the snapshot is another one each time.",
             ),
         )
     ]
 
 
-def _envbuild_project(place: Place) -> Path:
-    folder = write(place.folder("running/envbuild"), s_py=_SCRIPT, pyproject_toml=_PROJECT)
-    place.set_up(place.envbuild, "lock", directory=folder)
-    own_repository(place, folder)
-    for _ in range(3):
-        # A file that was changed a moment ago is looked at again, so the first run leaves no stamp.
-        place.set_up(place.envbuild, "run", "s.py", directory=folder)
-    return folder
+def _peers(place: Place) -> tuple[list[Contender], list[Row]]:
+    makers = {"tox": _tox, "nox": _nox, "hatch": _hatch}
+    found = {name: place.program(name) for name in makers}
+    there = [makers[name](place, program) for name, program in found.items() if program]
+    return there, [Row(name, missing="could not be installed") for name, program in found.items() if not program]
 
 
-def _envbuild(place: Place, folder: Path) -> list[Contender]:
-    def run() -> Contender:
-        raise NotImplementedError
+def _envbuild(place: Place, warm: Path, afresh: Path, edited: Path) -> list[Contender]:
+    numbers = count()
+    stamps = Path(_workspace(afresh)["ENVBUILD_WORKSPACE"]) / "warm"
 
-    act = lambda: place.take(place.envbuild, "run", "s.py", directory=folder)  # noqa: E731
-    warm = place.work / "workspace" / "warm"
-    script = folder / "s.py"
-    count = iter(range(1_000_000))
-    back = lambda: (script.write_text(_SCRIPT), act())  # noqa: E731
-    del run, back
+    def edit() -> None:
+        (edited / "s.py").write_text(f"{next(numbers)}\n", encoding="utf-8")
+
     return [
-        Contender(name=_WARM, act=act),
-        Contender(name="envbuild run s.py, afresh", act=act, prepare=lambda: shutil.rmtree(warm, ignore_errors=True)),
-        Contender(
-            name="envbuild run s.py, edited",
-            act=act,
-            prepare=lambda: script.write_text(f"{next(count)}\n", encoding="utf-8"),
-        ),
+        Contender(name=_WARM, act=_run(place, warm)),
+        Contender(name=f"{_WARM}, afresh", act=_run(place, afresh), prepare=lambda: shutil.rmtree(stamps)),
+        Contender(name=f"{_WARM}, edited", act=_run(place, edited), prepare=edit),
     ]
 
 
+def _envbuild_project(place: Place, name: str) -> Path:
+    folder = write(place.folder(f"running/envbuild-{name}"), s_py=_SCRIPT, pyproject_toml=_PROJECT)
+    place.set_up(place.envbuild, "lock", directory=folder, variables=_workspace(folder))
+    own_repository(place, folder)
+    # Files that were changed a moment ago are not relied on, so a stamp may only be left by a later run.
+    for _ in range(3):
+        place.set_up(place.envbuild, "run", "s.py", directory=folder, variables=_workspace(folder))
+    if not any((Path(_workspace(folder)["ENVBUILD_WORKSPACE"]) / "warm").iterdir()):
+        raise CommandFailed("three runs of envbuild left nothing that a fourth could rely on")
+    return folder
+
+
+def _workspace(folder: Path) -> dict[str, str]:
+    return {"ENVBUILD_WORKSPACE": f"{folder}.workspace"}
+
+
+def _run(place: Place, folder: Path) -> Callable[[], Taken]:
+    return lambda: place.take(place.envbuild, "run", "s.py", directory=folder, variables=_workspace(folder))
+
+
 def _recorded(place: Place, folder: Path) -> int:
-    listed = place.set_up(place.envbuild, "runs", "list", "--limit", "1000000", "--json", directory=folder)
-    return len(json.loads(listed))
+    command = (place.envbuild, "runs", "list", "--limit", "1000000", "--json")
+    return len(json.loads(place.told(*command, directory=folder, variables=_workspace(folder))[1]))
 
 
 def _uv(place: Place) -> list[Contender]:
     folder = write(place.folder("running/uv"), s_py=_SCRIPT, pyproject_toml=_PROJECT)
     place.set_up(place.uv, "sync", "--quiet", "--python", place.python, directory=folder)
-    ways: dict[str, Sequence[str | Path]] = {
-        "bare .venv/bin/python s.py": (folder / ".venv" / "bin" / "python", "s.py"),
-        "uv run s.py": (place.uv, "run", "s.py"),
-        "uv run --frozen --offline s.py": (place.uv, "run", "--frozen", "--offline", "s.py"),
-    }
-    return [Contender(name=name, act=_command(place, folder, way)) for name, way in ways.items()]
+    return [
+        _contender(place, folder, "bare .venv/bin/python s.py", folder / ".venv" / "bin" / "python", "s.py"),
+        _contender(place, folder, "uv run s.py", place.uv, "run", "s.py"),
+        _contender(place, folder, "uv run --frozen --offline s.py", place.uv, "run", "--frozen", "--offline", "s.py"),
+    ]
 
 
-def _command(place: Place, folder: Path, words: Sequence[str | Path]) -> Callable[[], object]:
+def _tox(place: Place, program: Path) -> Contender:
+    folder = write(place.folder("running/tox"), s_py=_SCRIPT, tox_ini=_TOX)
+    return _contender(place, folder, "tox run -q --skip-pkg-install", program, "run", "-q", "-e", "s", _NO_PACKAGE)
+
+
+def _nox(place: Place, program: Path) -> Contender:
+    folder = write(place.folder("running/nox"), s_py=_SCRIPT, noxfile_py=_NOX)
+    place.set_up(program, directory=folder)
+    return _contender(place, folder, "nox -R", program, "-R")
+
+
+def _hatch(place: Place, program: Path) -> Contender:
+    folder = write(place.folder("running/hatch"), s_py=_SCRIPT, pyproject_toml=_PROJECT + _HATCH)
+    return _contender(place, folder, "hatch run s:python -c pass", program, "run", "s:python", "-c", "pass")
+
+
+def _contender(place: Place, folder: Path, name: str, *words: str | Path) -> Contender:
     place.set_up(*words, directory=folder)
-    return lambda: place.take(*words, directory=folder)
+    return Contender(name=name, act=lambda: place.take(*words, directory=folder))

@@ -12,7 +12,7 @@ from packaging.pylock import Pylock
 from support.desk import Desk, mentions
 from support.index import Index, lay_out
 from support.packages import project, sdist, wheel
-from support.shelf import DEMO, FANCY, HELPER, RAW, TRAP
+from support.shelf import DEMO, FANCY, HELPER, RAW
 
 from envbuild.lock import Lock
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from envbuild.definition import Definition
-from envbuild.requirement import WheelRef
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError
 from envbuild.reading import read, read_with_inputs
 from envbuild.reading.conda import python_version
+from envbuild.requirement import WheelRef
 
 
 def asked(folder: Path, text: str, **variables: str) -> Definition:

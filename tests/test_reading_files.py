@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from envbuild.definition import Definition
-from envbuild.requirement import PylockFile
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError, NotFound
 from envbuild.reading import DEFINITION_FILES, find, read, read_with_inputs
+from envbuild.requirement import PylockFile
 
 PYLOCK = 'lock-version = "1.0"\ncreated-by = "uv"\nrequires-python = ">=3.11"\npackages = []\n'
 

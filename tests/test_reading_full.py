@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from envbuild.definition import Definition
-from envbuild.requirement import PipOptions, Requirement, WheelRef
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError
 from envbuild.reading import read, read_with_inputs
+from envbuild.requirement import PipOptions, Requirement, WheelRef
 
 HASH = "sha256:" + "ab" * 32
 WHEEL = "demo-1.0-py3-none-any.whl"

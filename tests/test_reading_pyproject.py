@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from envbuild.definition import Definition
-from envbuild.requirement import PipOptions, Requirement, WheelRef
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError
 from envbuild.reading import has_script_block, read
+from envbuild.requirement import PipOptions, Requirement, WheelRef
 
 PROJECT = """
 [project]

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from envbuild.definition import Definition
-from envbuild.requirement import PipOptions, Requirement, WheelRef
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError
 from envbuild.reading import read, read_with_inputs
 from envbuild.reading.requirements import expanded, logical_lines
+from envbuild.requirement import PipOptions, Requirement, WheelRef
 
 HASH = "sha256:" + "ab" * 32
 WHEEL = "demo_pkg-1.0-py3-none-any.whl"
