@@ -9,10 +9,10 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from benchmarks import telling
-from benchmarks.measuring import Benchmark, CommandFailed, Section
+from benchmarks.measuring import CommandFailed, Section
 from benchmarks.place import Place
 
 NAMES = ("running", "building", "sharing", "listing", "hashing", "starting")
@@ -21,29 +21,41 @@ NAMES = ("running", "building", "sharing", "listing", "hashing", "starting")
 _QUICK = 2
 
 
+class Benchmark(Protocol):
+    """What a module with a benchmark offers."""
+
+    ROUNDS: int
+    """How many rounds are enough to tell the contenders apart."""
+
+    def measure(self, place: Place, rounds: int) -> Sequence[Section]:
+        """Set up, measure, and check that what was measured really happened."""
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Measure what was asked for; 1 if some of it could not be measured."""
     asked = _parse(words)
-    place = Place(quick=asked.quick)
+    names = asked.only or NAMES
     print(telling.machine(), flush=True)
-    sections: list[Section] = []
-    failed = False
-    for name in asked.only or NAMES:
-        started = time.perf_counter()
-        benchmark = cast(Benchmark, import_module(f"benchmarks.{name}"))
-        rounds = asked.rounds or (_QUICK if asked.quick else benchmark.ROUNDS)
-        try:
-            found = benchmark.measure(place, rounds)
-        except (CommandFailed, FileNotFoundError) as error:
-            print(f"\n{name} could not be measured: {error}", file=sys.stderr, flush=True)
-            failed = True
-            continue
-        sections += found
-        print("\n" + "\n\n".join(telling.table(each) for each in found), flush=True)
-        print(f"  ({name}: {time.perf_counter() - started:.0f} s with all that it takes to set up)", flush=True)
+    with Place(quick=asked.quick) as place:
+        found = [_measure(name, place, asked.rounds) for name in names]
     if asked.json:
+        sections = [section for each in found for section in each]
         asked.json.write_text(json.dumps(telling.as_json(sections), indent=2) + "\n", encoding="utf-8")
-    return 1 if failed else 0
+    return 0 if all(found) else 1
+
+
+def _measure(name: str, place: Place, rounds: int | None) -> Sequence[Section]:
+    """Measure and show one benchmark; nothing, and why, if that is not possible."""
+    benchmark = cast(Benchmark, import_module(f"benchmarks.{name}"))
+    started = time.perf_counter()
+    try:
+        found = benchmark.measure(place, rounds or (_QUICK if place.quick else benchmark.ROUNDS))
+    except (CommandFailed, FileNotFoundError) as error:
+        print(f"\n{name} could not be measured: {error}", file=sys.stderr, flush=True)
+        return ()
+    print("\n" + "\n\n".join(telling.table(each) for each in found), flush=True)
+    print(f"  ({name}: {time.perf_counter() - started:.0f} s, setting up included)", flush=True)
+    return found
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 TIMEOUT = 120.0
 """How long any one command may take, in seconds."""
@@ -100,25 +99,6 @@ class Section:
     rows: Sequence[Row]
     rates: bool = False
     notes: Sequence[str] = field(default_factory=tuple)
-
-
-class Benchmark(Protocol):
-    """What a module of this package with a section offers."""
-
-    ROUNDS: int
-    """How many rounds are enough to tell the contenders apart."""
-
-    def measure(self, place: Place, rounds: int) -> Sequence[Section]:
-        """Set up, measure, and check that what was measured really happened."""
-
-
-class Place(Protocol):
-    """What a benchmark needs to know of `benchmarks.place.Place`."""
-
-    quick: bool
-
-    def folder(self, name: str) -> Path:
-        """Make an empty folder."""
 
 
 def in_turns(contenders: Sequence[Contender], rounds: int) -> list[Row]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
+from typing import Self
 
 from benchmarks.measuring import Taken, run_command
 
@@ -18,20 +21,28 @@ _DROPPED = ("PYTHON", "VIRTUAL_ENV", "CONDA", "ENVBUILD_", "TOX_", "NOX", "HATCH
 
 
 class Place:
-    """A folder of a benchmark's own, empty at first; caches stay from one run to the next.
+    """A folder of the benchmarks' own, removed when they are through; caches stay from one run to the next.
 
-    :param programs: the folder with a virtual environment for each peer.
+    Nothing is removed before that: for minutes after a removal ext4 goes round the inodes that became free, and makes
+    folders several times slower.
+
+    :param home: the folder with a virtual environment for each peer.
     :param quick: whether to show only that everything works.
     """
 
     def __init__(self, home: Path = HOME, *, quick: bool = False) -> None:
         self.home = home
-        self.work = home / "work"
         self.quick = quick
-        if self.work.exists():
-            shutil.rmtree(self.work)
-        self.work.mkdir(parents=True)
         self.python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+        home.mkdir(parents=True, exist_ok=True)
+        self.work = Path(tempfile.mkdtemp(prefix="work-", dir=home))
+        self._numbers = count(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.work)
 
     def program(self, name: str) -> Path | None:
         """A peer's program, or ``None`` where `benchmarks/run` could not install it."""
@@ -55,10 +66,8 @@ class Place:
         return path
 
     def folder(self, name: str) -> Path:
-        """Make an empty folder."""
-        path = self.work / name
-        if path.exists():
-            shutil.rmtree(path)
+        """Make an empty folder, another one each time."""
+        path = self.work / f"{next(self._numbers)}-{name}"
         path.mkdir(parents=True)
         return path
 

@@ -95,7 +95,7 @@ def _envbuild(place: Place, warm: Path, afresh: Path, edited: Path) -> list[Cont
 
 
 def _envbuild_project(place: Place, name: str) -> Path:
-    folder = write(place.folder(f"running/envbuild-{name}"), s_py=_SCRIPT, pyproject_toml=_PROJECT)
+    folder = write(place.folder(f"envbuild-{name}"), s_py=_SCRIPT, pyproject_toml=_PROJECT)
     place.set_up(place.envbuild, "lock", directory=folder, variables=_workspace(folder))
     own_repository(place, folder)
     # Files that were changed a moment ago are not relied on, so a stamp may only be left by a later run.
@@ -120,7 +120,7 @@ def _recorded(place: Place, folder: Path) -> int:
 
 
 def _uv(place: Place) -> list[Contender]:
-    folder = write(place.folder("running/uv"), s_py=_SCRIPT, pyproject_toml=_PROJECT)
+    folder = write(place.folder("uv"), s_py=_SCRIPT, pyproject_toml=_PROJECT)
     place.set_up(place.uv, "sync", "--quiet", "--python", place.python, directory=folder)
     return [
         _contender(place, folder, "bare .venv/bin/python s.py", folder / ".venv" / "bin" / "python", "s.py"),
@@ -130,18 +130,18 @@ def _uv(place: Place) -> list[Contender]:
 
 
 def _tox(place: Place, program: Path) -> Contender:
-    folder = write(place.folder("running/tox"), s_py=_SCRIPT, tox_ini=_TOX)
+    folder = write(place.folder("tox"), s_py=_SCRIPT, tox_ini=_TOX)
     return _contender(place, folder, "tox run -q --skip-pkg-install", program, "run", "-q", "-e", "s", _NO_PACKAGE)
 
 
 def _nox(place: Place, program: Path) -> Contender:
-    folder = write(place.folder("running/nox"), s_py=_SCRIPT, noxfile_py=_NOX)
+    folder = write(place.folder("nox"), s_py=_SCRIPT, noxfile_py=_NOX)
     place.set_up(program, directory=folder)
     return _contender(place, folder, "nox -R", program, "-R")
 
 
 def _hatch(place: Place, program: Path) -> Contender:
-    folder = write(place.folder("running/hatch"), s_py=_SCRIPT, pyproject_toml=_PROJECT + _HATCH)
+    folder = write(place.folder("hatch"), s_py=_SCRIPT, pyproject_toml=_PROJECT + _HATCH)
     return _contender(place, folder, "hatch run s:python -c pass", program, "run", "s:python", "-c", "pass")
 
 

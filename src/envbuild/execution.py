@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,11 @@ from envbuild.outcome import RunHandle, RunRequest
 from envbuild.pipeline import Prepared, Wishes
 from envbuild.plugins import Plugins
 from envbuild.project import Project
+from envbuild.store import writing
 from envbuild.workspace import Workspace
+
+
+_EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +72,12 @@ def experiment_name(project: Project) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", project.name).strip("-") or "default"
 
 
-def declared(prepared: Prepared, order: Order) -> tuple[dict[str, str], list[str]]:
+def declared(project: Project, order: Order) -> tuple[dict[str, str], list[str]]:
     """The variables that a run is given, and the values among them that nobody may see.
 
     :raises EnvbuildError: a secret was named that the caller's environment does not have.
     """
-    definition = prepared.project.definition
+    definition = project.definition
     names = sorted({*definition.secrets, *order.secrets} - set(order.variables))
     missing = [name for name in names if name not in os.environ]
     if missing:
@@ -103,29 +107,27 @@ def run(
     :raises EnvbuildError: it could not be started. What the command itself does wrong is in the outcome.
     """
     began = time.time_ns()
-    prepared = pipeline.prepare(project, workspace, plugins, wishes)
-    variables, masked = declared(prepared, order)
-    name, version = order.known_as or _recorded_as(project, workspace)
-    environment = {
-        "name": name,
-        "version": version,
-        "id": str(prepared.id),
-        "definition_digest": str(prepared.definition_digest),
-    }
-    experiment = order.experiment or experiment_name(project)
-    folder = supervise.Folder(str(workspace.root), supervise.new_id(experiment))
+    variables, masked = declared(project, order)
+    experiment = _checked(order.experiment) if order.experiment else experiment_name(project)
     with ExitStack() as stack:
-        stack.callback(folder.close)
-        stack.enter_context(workspace.images.hold(prepared.id))
-        try:
-            source, taken = _lay_out(order, workspace, Path(folder.work), wishes)
-            facts = {} if order.snapshot else git.facts(order.source)
-            given = variables | folder.facts(experiment, environment)
-            handle = _start(order, folder, given, prepared, plugins)
-        except BaseException:
-            folder.discard()
-            stack.pop_all()
-            raise
+        prepared = stack.enter_context(_held(project, workspace, plugins, wishes))
+        name, version = order.known_as or _recorded_as(project, workspace)
+        environment = {
+            "name": name,
+            "version": version,
+            "id": str(prepared.id),
+            "definition_digest": str(prepared.definition_digest),
+        }
+        folder = stack.enter_context(_folder(workspace, experiment))
+        source, taken = _lay_out(order, workspace, Path(folder.work), wishes)
+        facts = {} if order.snapshot else git.facts(order.source)
+        given = variables | folder.facts(experiment, environment)
+        started: list[RunHandle] = []
+
+        def start() -> RunHandle:
+            started.append(_start(order, folder, given, prepared, plugins))
+            return started[0]
+
         record = supervise.request(
             folder,
             experiment=experiment,
@@ -142,9 +144,11 @@ def run(
             seconds=dict(prepared.seconds),
             reproduces=order.reproduces,
         )
-        end = _see_through(handle, folder, record, masked, taken, out)
+        end = supervise.see_through(
+            folder, start, lambda: record, lambda: snapshot.laid_out(taken, source), masked, out
+        )
     if stamp and source is not None:
-        _leave_stamp(stamp, began, record, order, prepared, handle, workspace, source, taken)
+        _leave_stamp(stamp, began, record, order, prepared, started[0], workspace, source, taken)
     return Outcome(
         run=folder.run,
         exit_code=end["exit_code"],
@@ -154,6 +158,45 @@ def run(
         summary=supervise.summary(folder, environment, end),
         built=prepared.built,
     )
+
+
+def _checked(experiment: str) -> str:
+    if not _EXPERIMENT.fullmatch(experiment):
+        raise EnvbuildError(
+            f"{experiment!r} is no name for an experiment",
+            hint="letters, digits, '-' and '_' make one, and it begins with a letter or digit",
+        )
+    return experiment
+
+
+@contextmanager
+def _held(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Iterator[Prepared]:
+    """The environment, made ready and kept from being collected."""
+    with ExitStack() as stack:
+        while True:
+            prepared = pipeline.prepare(project, workspace, plugins, wishes)
+            try:
+                stack.enter_context(workspace.images.hold(prepared.id))
+            except NotFound:
+                continue  # it was collected the moment that it was ready
+            break
+        yield prepared
+
+
+@contextmanager
+def _folder(workspace: Workspace, experiment: str) -> Iterator[supervise.Folder]:
+    """A new run's folder; it goes again if the block fails before the run has been announced."""
+    with writing(workspace.root):
+        folder = supervise.Folder(str(workspace.root), supervise.new_id(experiment))
+    try:
+        with writing(workspace.root):
+            yield folder
+    except BaseException:
+        if not os.path.exists(os.path.join(folder.path, layout.REQUEST)):  # noqa: PTH110, PTH118
+            folder.discard()
+        raise
+    finally:
+        folder.close()
 
 
 def _recorded_as(project: Project, workspace: Workspace) -> tuple[str, str | None]:
@@ -194,22 +237,6 @@ def _start(
     return handle
 
 
-def _see_through(
-    handle: RunHandle,
-    folder: supervise.Folder,
-    record: Mapping[str, Any],
-    masked: list[str],
-    taken: snapshot.Snapshot,
-    out: tuple[int, int],
-) -> dict[str, Any]:
-    folder.announce(record)
-    started = time.perf_counter()
-    watch = supervise.Watch(handle, os.path.join(folder.path, layout.LOG), masked, out)  # noqa: PTH118
-    code = watch.until_end()
-    seconds = {**record["seconds"], "running": time.perf_counter() - started}
-    return supervise.finish(folder, code, watch.stopped, seconds, lambda: taken.files)
-
-
 def _leave_stamp(
     stamp: str,
     began: int,
@@ -223,17 +250,19 @@ def _leave_stamp(
 ) -> None:
     from envbuild import stamping
 
-    stamping.leave(
-        Path(stamp),
-        began=began,
-        record=record,
-        variables=order.variables,
-        prepared=prepared,
-        starter=getattr(type(handle), "starter", None),
-        lease=workspace.store.root / layout.LEASES / prepared.id.hex,
-        source=source,
-        taken=taken,
-    )
+    # Without one the next run takes longer, and nothing else.
+    with suppress(OSError, EnvbuildError):
+        stamping.leave(
+            Path(stamp),
+            began=began,
+            record=record,
+            variables=order.variables,
+            prepared=prepared,
+            starter=getattr(type(handle), "starter", None),
+            lease=workspace.store.root / layout.LEASES / prepared.id.hex,
+            source=source,
+            taken=taken,
+        )
 
 
 # -- repeating -----------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
         runs/RUN/            run.json  end.json  lease  metrics.jsonl  logs/  outputs/  work/
         inbox/RUN            an empty file for each run that the catalogue has not read to its end
         wheels/HEX           an empty file for each private wheel that was added by hand
+        names                replaced whenever a name comes to mean something else than before
         warm/KEY             what a repeated command may rely on (`envbuild.warm`)
         store/               an OCI image layout, and beside it
             blobs/sha256/HEX     content by digest
@@ -25,6 +26,7 @@ CATALOGUE = "catalogue.db"
 RUNS = "runs"
 INBOX = "inbox"
 WHEELS = "wheels"
+NAMES = "names"
 WARM = "warm"
 STORE = "store"
 

@@ -13,6 +13,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,26 @@ from typing import Any
 import pathspec
 
 from envbuild.digest import Digest
-from envbuild.errors import Damaged, NotFound, Refused
+from envbuild.errors import Damaged, EnvbuildError, NotFound, Refused, StoreError
 from envbuild.layout import LOGS, OUTPUTS
 from envbuild.store import Store
 
 IGNORE_FILES = (".envbuildignore", ".amlignore", ".gitignore")
 """The first of these that the source folder has is used, and no other."""
 
-NEVER = (".git/", ".hg/", ".svn/", "__pycache__/", "*.py[co]", ".DS_Store", f"/{OUTPUTS}/", f"/{LOGS}/")
+NEVER = (".git/", ".hg/", ".svn/", "__pycache__/", "*.py[co]", ".DS_Store", f"/{OUTPUTS}", f"/{LOGS}")
 """What no snapshot holds; ``outputs`` and ``logs`` are what a run makes."""
+
+_NEVER = pathspec.GitIgnoreSpec.from_lines(NEVER)
 
 DEFAULTS = (
     ".venv/", "venv/", ".tox/", ".nox/", "node_modules/", ".mypy_cache/", ".pytest_cache/", ".ruff_cache/",
     ".hypothesis/", ".ipynb_checkpoints/", "*.egg-info/", ".eggs/", ".idea/", ".vscode/",
 )  # fmt: skip
 """What is left out besides where the source folder says nothing."""
+
+_LEAVE_OUT = "mend that, or name what a run does not need in .envbuildignore"
+_LONG_AGO = 315532800 * 10**9  # 1980, before which zip knows no time
 
 LARGE = 50 * 2**20
 """From this size in bytes on, people are told which files make a snapshot large."""
@@ -85,12 +91,12 @@ def look(root: Path) -> Source:
     """Find the files of a source folder.
 
     :raises NotFound: there is no such folder.
+    :raises EnvbuildError: a folder in it cannot be read, or its ignore file is not one.
     """
     if not root.is_dir():
         raise NotFound(f"no such folder: {root}")
     ignore = next((name for name in IGNORE_FILES if (root / name).is_file()), None)
-    lines = list(NEVER) + ([] if ignore else list(DEFAULTS))
-    rules = [("", pathspec.GitIgnoreSpec.from_lines(_ignore_lines(root / ignore) + lines if ignore else lines))]
+    rules = [("", _rules(root / ignore) if ignore else pathspec.GitIgnoreSpec.from_lines(DEFAULTS))]
     files: list[SourceFile] = []
     folders: list[SourceFile] = []
     looked_at = time.time_ns()
@@ -111,9 +117,12 @@ def _look_into(
     folders.append(SourceFile(below, here.stat()))
     own = here / ".gitignore"
     if nested and below and own.is_file():
-        rules = [*rules, (below, pathspec.GitIgnoreSpec.from_lines(_ignore_lines(own)))]
-    with os.scandir(here) as entries:
-        found = sorted(entries, key=lambda each: each.name)
+        rules = [*rules, (below, _rules(own))]
+    try:
+        with os.scandir(here) as entries:
+            found = sorted(entries, key=lambda each: each.name)
+    except PermissionError as error:
+        raise EnvbuildError(f"cannot read {here}: permission denied", hint=_LEAVE_OUT) from error
     for entry in found:
         path = below + entry.name
         is_folder = entry.is_dir(follow_symlinks=False)
@@ -124,11 +133,14 @@ def _look_into(
             if not os.path.lexists(os.path.join(entry.path, "pyvenv.cfg")):  # noqa: PTH118
                 _look_into(root, path + "/", rules, files, folders, nested=nested)
         elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
-            files.append(SourceFile(path, entry.stat(follow_symlinks=False)))
+            with suppress(FileNotFoundError):  # gone since the folder was read
+                files.append(SourceFile(path, entry.stat(follow_symlinks=False)))
 
 
 def _ignored(path: str, rules: list[tuple[str, pathspec.GitIgnoreSpec]]) -> bool:
-    """The deepest file that says anything about ``path`` decides, as git has it."""
+    """The deepest file that says anything about ``path`` decides, as git has it, but for what is never taken."""
+    if _NEVER.match_file(path):
+        return True
     for below, spec in reversed(rules):
         verdict = spec.check_file(path.removeprefix(below)).include
         if verdict is not None:
@@ -136,8 +148,14 @@ def _ignored(path: str, rules: list[tuple[str, pathspec.GitIgnoreSpec]]) -> bool
     return False
 
 
-def _ignore_lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+def _rules(file: Path) -> pathspec.GitIgnoreSpec:
+    try:
+        lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        return pathspec.GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        raise EnvbuildError(
+            f"{file} cannot be understood: {error}", hint="gitignore(5) says what may stand there"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +209,9 @@ def take(source: Source, store: Store, working_copy: Path | None = None) -> Snap
     """Keep the files of ``source``, and lay them out in ``working_copy`` if one is given.
 
     :raises Refused: they are larger than the limit; the message names the largest.
+    :raises EnvbuildError: one of them cannot be read.
     """
-    limit = int(os.environ.get("ENVBUILD_SNAPSHOT_LIMIT", LIMIT))
+    limit = _limit()
     if source.size > limit:
         raise Refused(
             f"the source folder {source.root} holds {source.size / 2**20:.0f} MiB, and {limit / 2**20:.0f} MiB is the "
@@ -205,21 +224,53 @@ def take(source: Source, store: Store, working_copy: Path | None = None) -> Snap
         copy = working_copy / each.path if working_copy else None
         if copy:
             copy.parent.mkdir(parents=True, exist_ok=True)
-        if each.is_link:
-            files[each.path] = {"link": os.readlink(origin)}  # noqa: PTH115
-            if copy:
-                copy.symlink_to(files[each.path]["link"])
-            continue
-        digest = store.put_file(origin)
-        files[each.path] = {"sha256": digest.hex, "size": each.stat.st_size} | (
-            {"executable": True} if each.is_executable else {}
-        )
-        if copy:
-            shutil.copyfile(origin, copy)
+        files[each.path] = kept = _keep(each, origin, store)
+        if copy and "link" in kept:
+            copy.symlink_to(kept["link"])
+        elif copy:
+            # The store's, since somebody may be writing to the original.
+            shutil.copyfile(store.path(Digest(kept["sha256"])), copy)
             copy.chmod(0o755 if each.is_executable else 0o644)
+            os.utime(copy, ns=(each.stat.st_ctime_ns, each.stat.st_ctime_ns))
     snapshot = Snapshot(files)
     store.put(snapshot.encoded)
     return snapshot
+
+
+def _keep(each: SourceFile, origin: Path, store: Store) -> dict[str, Any]:
+    try:
+        if each.is_link:
+            return {"link": os.readlink(origin)}  # noqa: PTH115
+        digest = store.put_file(origin)
+    except (FileNotFoundError, NotFound) as error:
+        raise NotFound(f"{origin} went away while it was read", hint=_LEAVE_OUT) from error
+    except StoreError as error:
+        raise StoreError(str(error), hint=error.hint or _LEAVE_OUT) from error
+    size = store.path(digest).stat().st_size
+    return {"sha256": digest.hex, "size": size} | ({"executable": True} if each.is_executable else {})
+
+
+def _limit() -> int:
+    asked = os.environ.get("ENVBUILD_SNAPSHOT_LIMIT", str(LIMIT))
+    if not asked.isdecimal():
+        raise EnvbuildError(f"ENVBUILD_SNAPSHOT_LIMIT is a number of bytes, not {asked!r}")
+    return int(asked)
+
+
+def laid_out(snapshot: Snapshot, source: Source | None = None) -> dict[str, tuple[str, str]]:
+    """Size and time (in nanoseconds) of each file that `take`, or without a source `restore`, has laid out.
+
+    A link has neither. What a run has changed is told from the rest by them.
+    """
+    if source is None:
+        return {
+            path: ("", "") if "link" in each else (str(each["size"]), str(_LONG_AGO))
+            for path, each in snapshot.files.items()
+        }
+    return {
+        each.path: ("", "") if each.is_link else (str(snapshot.files[each.path]["size"]), str(each.stat.st_ctime_ns))
+        for each in source.files
+    }
 
 
 def name_largest(source: Source) -> str:
@@ -241,6 +292,7 @@ def restore(digest: Digest, store: Store, destination: Path) -> Snapshot:
             target.symlink_to(each["link"])
         else:
             store.copy_to(Digest(each["sha256"]), target, mode=0o755 if each.get("executable") else 0o644)
+            os.utime(target, ns=(_LONG_AGO, _LONG_AGO))
     return snapshot
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envbuild import git, reading, snapshot
+from envbuild import git, layout, reading, snapshot
 from envbuild.project import for_platform
 from envbuild.warm import FORMAT, facts_of, installation
 
@@ -44,7 +44,8 @@ def leave(
     """
     files = list(_files(source, taken))
     own = [(str(source.root / each.path).rstrip("/"), _facts(each.stat)) for each in source.folders]
-    other = {path: facts_of(path) for path in _looked_at(prepared, source)}
+    names = str(stamp.parent.parent / layout.NAMES)
+    other = {path: facts_of(path) for path in (*_looked_at(prepared, source), names)}
     written = prepared.locked.written
     if written and prepared.locked.file:
         other.pop(str(prepared.locked.file), None)
@@ -81,7 +82,7 @@ def leave(
 
 
 def _facts(found: os.stat_result) -> tuple[str, str, str]:
-    return (str(found.st_size), str(found.st_mtime_ns), str(found.st_ino))
+    return (str(found.st_size), str(found.st_ctime_ns), str(found.st_ino))
 
 
 def _newest(facts: Iterable[tuple[str, str, str]]) -> int:
@@ -120,9 +121,7 @@ def _looked_at(prepared: Prepared, source: snapshot.Source) -> Iterator[str]:
     for package in prepared.locked.lock.packages:
         if package.artifact.kind == "directory":
             yield from _project_files((root / (package.artifact.path or ".")).resolve())
-    repository = git.repository(Path(source.root))
-    if repository:
-        yield from (str(repository / name) for name in ("HEAD", "index", "logs/HEAD"))
+    yield from map(str, git.changing(source.root))
 
 
 def _project_files(folder: Path) -> Iterator[str]:

@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """How long a cancelled run may take to end, in seconds."""
 
-_PASSED_ON = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2)
-_STOPS = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
+_STOPS = {
+    _signal.SIGINT: "stopped by Ctrl-C",
+    _signal.SIGTERM: "stopped by a request to end",
+    _signal.SIGHUP: "stopped by its terminal closing",
+}
+_PASSED_ON = (*_STOPS, _signal.SIGQUIT, _signal.SIGUSR1, _signal.SIGUSR2)
 
 _MASK = b"***"
 
@@ -67,10 +71,12 @@ class Folder:
         self.path = os.path.join(workspace, layout.RUNS, run)
         self.work = os.path.join(self.path, layout.WORK)
         os.makedirs(self.work)
-        for name in (layout.LOGS, layout.OUTPUTS):
-            os.mkdir(os.path.join(self.path, name))
-            # What a script writes there is in the run's folder at once, and stays if everything is killed.
-            os.symlink(os.path.join("..", name), os.path.join(self.work, name))
+        # A folder, and no link to one: scripts delete theirs and make it anew, and step into it and out with `..`.
+        os.mkdir(os.path.join(self.work, layout.OUTPUTS))
+        # What a script writes there is in the run's folder at once, and stays if everything is killed.
+        os.symlink(os.path.join(layout.WORK, layout.OUTPUTS), os.path.join(self.path, layout.OUTPUTS))
+        os.mkdir(os.path.join(self.path, layout.LOGS))
+        os.symlink(os.path.join("..", layout.LOGS), os.path.join(self.work, layout.LOGS))
         self._lease = os.open(os.path.join(self.path, layout.LEASE), os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(self._lease, fcntl.LOCK_EX)
         os.write(self._lease, str(os.getpid()).encode())
@@ -113,9 +119,23 @@ class Folder:
         shutil.rmtree(self.path, ignore_errors=True)
         self.close()
 
+    def take_outputs(self) -> None:
+        """Move ``outputs/`` out of the working copy, now that the run has ended."""
+        place, made = os.path.join(self.path, layout.OUTPUTS), os.path.join(self.work, layout.OUTPUTS)
+        if os.path.islink(place):
+            os.unlink(place)
+        elif os.path.isdir(place):
+            return  # it has been moved already
+        if os.path.isdir(made) and not os.path.islink(made):
+            os.rename(made, place)
+        else:
+            os.mkdir(place)
+
     def close(self) -> None:
         """Let go of the folder."""
-        os.close(self._lease)
+        if self._lease >= 0:
+            os.close(self._lease)
+            self._lease = -1
 
 
 def request(
@@ -163,62 +183,110 @@ def request(
 
 
 class Watch:
-    """Passes signals on to a run, and its output to the terminal and the log, until it has ended."""
+    """Passes signals on to a run, and its output to the terminal and the log, until its end has been recorded.
 
-    def __init__(self, handle: "RunHandle", log: str, secrets: "Iterable[str]" = (), out: "tuple[int, int]" = (1, 2)):
-        self.handle = handle
+    It is entered before the run is started, so that no signal comes too early, and ``handle`` is set then. A signal
+    that this process was told to ignore (by ``nohup``, say) stays ignored. Should the block fail, the run is killed.
+    """
+
+    def __init__(self, log: str, secrets: "Iterable[str]" = (), out: "tuple[int, int]" = (1, 2)):
+        self.handle: RunHandle | None = None
         self.stopped = 0
         """The signal that somebody asked to stop the run by, or 0."""
+        self.lost = ""
+        """Why the log lacks some of the output; empty where it lacks nothing."""
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._out = {1: out[0], 2: out[1]}
         masked = [each for secret in secrets if (each := secret.encode("utf-8", "surrogateescape"))]
         self._masks = {1: _Mask(masked), 2: _Mask(masked)} if masked else None
+        self._before: dict[int, Any] = {}
+        self._early: list[int] = []
+
+    def __enter__(self) -> "Watch":
+        try:
+            for number in _PASSED_ON:
+                if _signal.getsignal(number) != _signal.SIG_IGN:
+                    self._before[number] = _signal.signal(number, self._pass_on)
+            if _signal.getsignal(_signal.SIGTSTP) == _signal.SIG_DFL:
+                self._before[_signal.SIGTSTP] = _signal.signal(_signal.SIGTSTP, self._pause)
+        except ValueError:
+            pass  # only the main thread is told of signals
+        return self
+
+    def __exit__(self, kind: object, error: object, at: object) -> None:
+        handle, self.handle = self.handle, None
+        if handle is not None and kind is not None:
+            handle.cancel(0)
+        if _signal.SIGALRM in self._before:
+            _signal.setitimer(_signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            _signal.signal(number, handler)
+        os.close(self._log)
 
     def until_end(self) -> int:
-        """Wait for the run, and say its exit code."""
-        before = {number: _signal.signal(number, self._pass_on) for number in _PASSED_ON}
-        try:
-            code = self.handle.stream(self._write)
-            if self._masks:
-                for stream, mask in self._masks.items():
-                    self._pass(stream, mask.rest())
-            return code
-        finally:
-            for number, handler in before.items():
-                _signal.signal(number, handler)
-            os.close(self._log)
+        """Wait for the run, and say its exit code; signals that come later are not passed on any more."""
+        handle = self.handle
+        assert handle is not None  # noqa: S101
+        while self._early:
+            self._pass_on(self._early.pop(0), None)
+        code = handle.stream(self._write)
+        if self._masks:
+            for stream, mask in self._masks.items():
+                self._pass(stream, mask.rest())
+        if self.stopped:
+            # Whoever stops a run means its children too, also those that did not listen.
+            handle.cancel(0)
+        self.handle = None
+        return code
 
     def _write(self, stream: int, data: bytes) -> None:
         self._pass(stream, self._masks[stream].cover(data) if self._masks else data)
 
     def _pass(self, stream: int, data: bytes) -> None:
-        _write_all(self._log, data)
+        if not self.lost:
+            try:
+                _write_all(self._log, data)
+            except OSError as error:
+                # A full disk is no reason to lose the run too.
+                self.lost = f"its log is incomplete: {error.strerror}"
         target = self._out.get(stream)
         if target is not None:
             try:
                 _write_all(target, data)
-            except OSError as error:
-                if error.errno not in (errno.EPIPE, errno.EIO):
-                    raise
+            except OSError:
                 # Whoever was reading has gone (`envbuild run … | head`): the run goes on, its log is kept.
                 del self._out[stream]
 
     def _pass_on(self, number: int, _frame: object) -> None:
-        if number in _STOPS:
-            if self.stopped:
-                # Asked twice: it is meant.
-                self.handle.cancel(0)
-            else:
-                self.handle.signal(number)
-                self._give_grace()
-            self.stopped = self.stopped or number
-        else:
+        if self.handle is None:
+            self._early.append(number)
+        elif number not in _STOPS:
             self.handle.signal(number)
+        elif self.stopped:
+            # Asked twice: it is meant.
+            self.handle.cancel(0)
+        else:
+            self.stopped = number
+            self.handle.signal(number)
+            self._give_grace()
 
     def _give_grace(self) -> None:
         # The handler of SIGALRM interrupts whatever the stream is waiting for.
-        _signal.signal(_signal.SIGALRM, lambda *_: self.handle.cancel(0))
+        self._before[_signal.SIGALRM] = _signal.signal(_signal.SIGALRM, self._out_of_patience)
         _signal.setitimer(_signal.ITIMER_REAL, GRACE)
+
+    def _out_of_patience(self, _number: int, _frame: object) -> None:
+        if self.handle is not None:
+            self.handle.cancel(0)
+
+    def _pause(self, _number: int, _frame: object) -> None:
+        """Stop together with the run at Ctrl-Z, and go on with it."""
+        # The run has no terminal of its own to be stopped by, and where there is none SIGTSTP stops nobody.
+        if self.handle is not None:
+            self.handle.signal(_signal.SIGSTOP)
+        os.kill(os.getpid(), _signal.SIGSTOP)
+        if self.handle is not None:
+            self.handle.signal(_signal.SIGCONT)
 
 
 class _Mask:
@@ -250,71 +318,150 @@ class _Mask:
 
 def _write_all(target: int, data: bytes) -> None:
     while data:
-        data = data[os.write(target, data) :]
+        try:
+            data = data[os.write(target, data) :]
+        except BlockingIOError:
+            # A terminal or pipe that somebody else has told not to wait; select is loaded where a run is watched.
+            import select
+
+            select.select((), (target,), ())
 
 
-def finish(
-    folder: Folder, code: int, stopped: int, seconds: "dict[str, float]", kept: "Callable[[], Iterable[str]]"
+def see_through(
+    folder: Folder,
+    start: "Callable[[], RunHandle]",
+    tell: "Callable[[], dict[str, Any]]",
+    laid_out: "Callable[[], Mapping[str, tuple[str, str]]]",
+    secrets: "Iterable[str]" = (),
+    out: "tuple[int, int]" = (1, 2),
 ) -> "dict[str, Any]":
-    """Collect what the run left, and record its end.
+    """Start a run, wait for its end, and record both.
 
-    :param kept: gives the paths of the snapshot's files, which need not be kept a second time.
+    What ``start`` raises is passed on, and then there has been no run.
+
+    :param tell: gives what `request` says of the run; it is asked while the program is starting already.
+    :param laid_out: gives the snapshot's files with size and time as they were laid out; those that are still so need
+        not be kept a second time. A symbolic link has neither.
+    :param secrets: values that are shown nowhere.
+    :param out: the descriptors that the run's output is passed on to.
     :returns: what `layout.END` holds.
+    :raises EnvbuildError: the target lost the run, or its outputs could not be kept; that is recorded.
     """
-    outputs: dict[str, Any] = {}
-    if any(os.scandir(os.path.join(folder.path, layout.OUTPUTS))):
-        from envbuild.outputs import collect
+    announced = False
+    try:
+        with Watch(os.path.join(folder.path, layout.LOG), secrets, out) as watch:
+            started = time.perf_counter()
+            watch.handle = start()
+            request = tell()
+            folder.announce(request)
+            announced = True
+            try:
+                code = watch.until_end()
+            except Exception as error:
+                folder.record(layout.END, _end("Failed", None, str(error), request["seconds"]))
+                raise
+            seconds = {**request["seconds"], "running": time.perf_counter() - started}
+            return _finish(folder, watch, code, seconds, laid_out)
+    except BaseException:
+        if not announced:
+            folder.discard()
+        raise
 
-        outputs = collect(folder.path, os.path.join(folder.workspace, layout.STORE))
-    status = "Completed" if code == 0 else "Canceled" if stopped else "Failed"
-    reason = ""
-    if stopped:
-        reason = "stopped by " + {2: "Ctrl-C", 15: "a request to end", 1: "its terminal closing"}[stopped]
-    elif code > 128:
-        reason = f"ended by signal {code - 128}"
-    elif code:
-        reason = f"exit code {code}"
-    end = {
+
+def _end(status: str, code: "int | None", reason: str, seconds: "Mapping[str, float]") -> "dict[str, Any]":
+    return {
         "status": status,
         "exit_code": code,
         "reason": reason,
         "ended_at": time.time(),
         "seconds": seconds,
-        "outputs": outputs,
-        "left": clear(folder, set(kept())),
+        "outputs": {},
+        "left": [],
     }
+
+
+def _finish(
+    folder: Folder,
+    watch: Watch,
+    code: int,
+    seconds: "Mapping[str, float]",
+    laid_out: "Callable[[], Mapping[str, tuple[str, str]]]",
+) -> "dict[str, Any]":
+    """Collect what the run left, and record its end."""
+    stopped = watch.stopped
+    reasons = [_STOPS[stopped]] if stopped else []
+    if not stopped and code:
+        reasons.append(f"ended by signal {code - 128}" if code > 128 else f"exit code {code}")
+    end = _end("Canceled" if stopped else "Failed" if code else "Completed", code, "", seconds)
+    failure = None
+    folder.take_outputs()
+    if os.listdir(os.path.join(folder.path, layout.OUTPUTS)):
+        from envbuild.errors import EnvbuildError
+        from envbuild.outputs import collect
+
+        try:
+            end["outputs"] = collect(folder.path, os.path.join(folder.workspace, layout.STORE))
+        except EnvbuildError as error:
+            failure = error
+            end["status"] = "Failed"
+            reasons.append(f"its outputs could not be kept: {error}")
+    if watch.lost:
+        reasons.append(watch.lost)
+    end["reason"] = "; ".join(reasons)
+    end["left"] = clear(folder, laid_out())
     folder.record(layout.END, end)
+    if failure:
+        raise failure
     return end
 
 
-def clear(folder: Folder, snapshot: "set[str]") -> "list[str]":
-    """Remove the working copy but for files that the run itself made there; those are named."""
+def clear(folder: Folder, laid_out: "Mapping[str, tuple[str, str]]") -> "list[str]":
+    """Remove the working copy but for files that the run itself made or changed there; those are named."""
     left: list[str] = []
-    _clear(folder.work, "", snapshot, left)
+    _clear(folder.work, "", laid_out, left)
     return left
 
 
-def _clear(top: str, below: str, snapshot: "set[str]", left: "list[str]") -> None:
+def _clear(top: str, below: str, laid_out: "Mapping[str, tuple[str, str]]", left: "list[str]") -> None:
     here = os.path.join(top, below) if below else top
-    with os.scandir(here) as entries:
-        for entry in list(entries):
-            path = below + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                if entry.name == "__pycache__":
-                    import shutil
+    try:
+        with os.scandir(here) as found:
+            entries = list(found)
+    except OSError:
+        # The run has removed it, or closed it to us.
+        if os.path.lexists(here):
+            left.append(below)
+        return
+    for entry in entries:
+        path = below + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name == "__pycache__":
+                import shutil
 
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    _clear(top, path + "/", snapshot, left)
-            elif path in snapshot or (not below and entry.name in (layout.LOGS, layout.OUTPUTS)):
-                os.unlink(entry.path)
+                shutil.rmtree(entry.path, ignore_errors=True)
             else:
+                _clear(top, path + "/", laid_out, left)
+        elif (path == layout.LOGS and entry.is_symlink()) or _is_as(laid_out.get(path), entry):
+            try:
+                os.unlink(entry.path)
+            except OSError:
                 left.append(path)
+        else:
+            left.append(path)
     try:
         os.rmdir(here)
     except OSError:
         # Something of the run's own is in it, and is named in `left`.
         return
+
+
+def _is_as(facts: "tuple[str, str] | None", entry: "os.DirEntry[str]") -> bool:
+    if facts is None:
+        return False
+    if entry.is_symlink():
+        return facts == ("", "")
+    found = entry.stat(follow_symlinks=False)
+    return facts == (str(found.st_size), str(found.st_mtime_ns))
 
 
 def summary(folder: Folder, environment: "Mapping[str, Any]", end: "Mapping[str, Any]") -> str:
@@ -338,3 +485,11 @@ def summary(folder: Folder, environment: "Mapping[str, Any]", end: "Mapping[str,
         shown = ", ".join(end["left"][:5]) + (" …" if len(end["left"]) > 5 else "")
         lines.append(f"also wrote   {shown}  (outside outputs/; left in {folder.work})")
     return "\n".join(lines) + "\n"
+
+
+def say(text: str) -> None:
+    """Tell the user, unless nobody is listening any more."""
+    try:
+        _write_all(2, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        return

@@ -23,6 +23,10 @@ _SAME = {"-e": "--environment", "-t": "--target"}
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
+
+    from envbuild import supervise
+    from envbuild.outcome import RunHandle
 
 
 class Words:
@@ -128,7 +132,8 @@ def facts_of(path: str) -> "tuple[str, str, str]":
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return ("", "", "")
-    return (str(found.st_size), str(found.st_mtime_ns), str(found.st_ino))
+    # The time of change, not that of the content: nobody can set it, and `chmod` moves it too.
+    return (str(found.st_size), str(found.st_ctime_ns), str(found.st_ino))
 
 
 def _unchanged(path: str, size: str, changed: str, inode: str) -> bool:
@@ -155,8 +160,14 @@ def attempt(words: "list[str]") -> "int | None":
         return None
     try:
         return _run(stamp, parsed, workspace)
+    except _StepBack:
+        return None
     finally:
         os.close(lease)
+
+
+class _StepBack(Exception):  # noqa: N818
+    """The run could not be started as the one before was; nothing has happened yet."""
 
 
 def _hold(stamp: Stamp) -> "int | None":
@@ -165,17 +176,20 @@ def _hold(stamp: Stamp) -> "int | None":
 
     try:
         lease = os.open(stamp.lease, os.O_RDWR)
-    except FileNotFoundError:
+    except OSError:
         return None
-    fcntl.flock(lease, fcntl.LOCK_SH)
-    os.utime(lease)
-    if os.path.isdir(stamp.prefix):
-        return lease
+    try:
+        fcntl.flock(lease, fcntl.LOCK_SH)
+        os.utime(lease)
+        if os.path.isdir(stamp.prefix):
+            return lease
+    except OSError:
+        pass  # whoever steps back is told why
     os.close(lease)
     return None
 
 
-def _run(stamp: Stamp, parsed: Words, workspace: str) -> "int | None":
+def _run(stamp: Stamp, parsed: Words, workspace: str) -> int:
     from envbuild import supervise
 
     module, _, function = stamp.starter.partition(":")
@@ -184,22 +198,23 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> "int | None":
     start = getattr(sys.modules[module], function)
     identity, name, version, definition = stamp.environment.split("\n")
     environment = {"name": name, "version": version or None, "id": identity, "definition_digest": definition}
-    folder = supervise.Folder(workspace, supervise.new_id(stamp.experiment))
     command = [*(word for (word,) in stamp.head), *parsed.arguments]
-    secrets = [os.environ[name] for (name,) in stamp.secrets]
-    try:
-        _lay_out(stamp, folder.work)
-        variables: dict[str, str] = dict(stamp.variables)  # type: ignore[arg-type]
-        variables.update((name, os.environ[name]) for (name,) in stamp.secrets)
-        variables.update(folder.facts(stamp.experiment, environment))
-        started = time.perf_counter()
-        handle = start(command, folder.work, variables, stamp.prefix)
-    except OSError:
-        folder.discard()
-        return None
     names = [name for (name,) in stamp.secrets]
-    folder.announce(
-        supervise.request(
+    secrets = {name: os.environ[name] for name in names}
+    folder = _folder(stamp, workspace)
+    variables: dict[str, str] = dict(stamp.variables)  # type: ignore[arg-type]
+    variables.update(secrets)
+    variables.update(folder.facts(stamp.experiment, environment))
+
+    def begin() -> "RunHandle":
+        try:
+            handle: RunHandle = start(command, folder.work, variables, stamp.prefix)
+        except OSError as error:
+            raise _StepBack from error
+        return handle
+
+    def tell() -> "dict[str, Any]":
+        return supervise.request(
             folder,
             experiment=stamp.experiment,
             target=stamp.target,
@@ -214,19 +229,42 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> "int | None":
             git={key: value == "yes" if key == "dirty" else value for key, value in stamp.git},
             seconds={"resolving": 0.0, "building": 0.0},
         )
-    )
-    watch = supervise.Watch(handle, os.path.join(folder.path, layout.LOG), secrets)
-    code = watch.until_end()
-    seconds = {"resolving": 0.0, "building": 0.0, "running": time.perf_counter() - started}
-    end = supervise.finish(folder, code, watch.stopped, seconds, lambda: [path for path, *_ in stamp.files])
-    os.write(2, supervise.summary(folder, environment, end).encode("utf-8", "replace"))
+
+    def laid_out() -> "dict[str, tuple[str, str]]":
+        return {path: ("", "") if kind == "link" else (size, changed) for path, kind, size, changed, _ in stamp.files}
+
+    end = supervise.see_through(folder, begin, tell, laid_out, secrets.values())
+    supervise.say(supervise.summary(folder, environment, end))
+    code: int = end["exit_code"]
     return code
 
 
+def _folder(stamp: Stamp, workspace: str) -> "supervise.Folder":
+    from envbuild import supervise
+
+    try:
+        folder = supervise.Folder(workspace, supervise.new_id(stamp.experiment))
+    except OSError as error:
+        raise _StepBack from error
+    try:
+        _lay_out(stamp, folder.work)
+    except BaseException as error:
+        folder.discard()
+        if isinstance(error, OSError):
+            raise _StepBack from error
+        raise
+    return folder
+
+
 def _lay_out(stamp: Stamp, work: str) -> None:
-    """Copy the source folder's files; they are those of the snapshot, since nothing about them has changed."""
+    """Copy the source folder's files; they are those of the snapshot, since nothing about them has changed.
+
+    Each copy has the time of its original's last change, by which it is told from what the run changes.
+
+    :raises OSError: one of them has changed just now, or cannot be copied.
+    """
     made = {""}
-    for path, kind, *_ in stamp.files:
+    for path, kind, size, changed, inode in stamp.files:
         folder = path.rpartition("/")[0]
         if folder not in made:
             os.makedirs(os.path.join(work, folder), exist_ok=True)
@@ -236,10 +274,14 @@ def _lay_out(stamp: Stamp, work: str) -> None:
             os.symlink(os.readlink(origin), copy)
             continue
         with open(origin, "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            if (str(found.st_size), str(found.st_ctime_ns), str(found.st_ino)) != (size, changed, inode):
+                raise OSError("changed")
             target = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755 if kind == "executable" else 0o644)
             try:
                 while data := file.read(1 << 20):
                     while data:
                         data = data[os.write(target, data) :]
+                os.utime(target, ns=(int(changed), int(changed)))
             finally:
                 os.close(target)

@@ -110,6 +110,7 @@ class Workspace:
 
     def forget_warm(self) -> None:
         """Make every command look afresh at what it means: names may mean something else now."""
+        self.store.write(self.root / layout.NAMES, os.urandom(8).hex().encode())
         shutil.rmtree(self.root / layout.WARM, ignore_errors=True)
 
     # -- runs ---------------------------------------------------------------------------------------------
