@@ -111,6 +111,7 @@ class Lock:
     :param python: the exact version of the interpreter.
     :param made_from: the digest of what a lock depends on in the definition it was made from (see
         `envbuild.fingerprint.lock_document`); ``None`` for another tool's lock.
+    :param definition: the name of the definition's file, beside which the lock lies.
     :param inputs: files besides the definition that it was made from (constraint files, ``pyproject.toml`` of
         local projects), by path relative to the lock, with their digests: they make it stale too.
     """
@@ -119,6 +120,7 @@ class Lock:
     platform: Platform
     packages: tuple[Package, ...] = ()
     made_from: Digest | None = None
+    definition: str | None = None
     as_of: datetime.date | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
     created_by: str = "envbuild"
@@ -152,6 +154,8 @@ class Lock:
             "python": self.python,
             "platform": str(self.platform),
         }
+        if self.definition:
+            ours["definition"] = self.definition
         if self.made_from:
             ours["made-from"] = str(self.made_from)
         if self.as_of:
@@ -164,7 +168,8 @@ class Lock:
         pylock = Pylock(
             lock_version=Version("1.0"),
             created_by=self.created_by,
-            requires_python=SpecifierSet(f"=={self.python}.*" if self.python.count(".") < 2 else f"=={self.python}"),
+            # Artifacts fit every patch release; the very one that this environment has stands in our own table.
+            requires_python=SpecifierSet(f"=={'.'.join(self.python.split('.')[:2])}.*"),
             packages=[_to_pylock(each) for each in self.packages if each.kind in ("pip", "wheel")],
             tool={"envbuild": ours},
         )
@@ -195,6 +200,7 @@ class Lock:
                 platform=Platform.parse(ours["platform"]),
                 packages=tuple(packages),
                 made_from=Digest.parse(made_from) if made_from else None,
+                definition=ours.get("definition"),
                 as_of=ours.get("as-of"),
                 inputs={str(path): str(found) for path, found in ours.get("inputs", {}).items()},
                 created_by=pylock.created_by,

@@ -209,6 +209,7 @@ def resolve(
         platform=wishes.platform,
         packages=resolution.packages,
         made_from=lock_document(definition).digest,
+        definition=definition.source.name if definition.source and project.lock_file else None,
         as_of=as_of,
         inputs={path: str(digest) for path, digest in resolution.inputs.items()},
         root=definition.root,

@@ -101,26 +101,30 @@ def for_platform(lock_file: Path, platform: Platform) -> Path:
 def lock_file_for(file: Path, group: str | None = None) -> Path:
     """The name of a definition's lock (PEP 751): ``pylock.toml`` for the one that its folder stands for.
 
-    Any other file's lock is named after it, and a group's after the group; a ``pylock.toml`` that another tool
-    made is left alone.
+    Any other file's lock is named after it, and a group's after the group. A ``pylock.toml`` stays with the definition
+    that it was made for, whatever else appears in the folder, and one that another tool made is left alone.
     """
     folder = file.absolute().parent
     label = group
-    if (label is None and file.suffix == ".py") or (
-        label is None and (not _is_main(file, folder) or _is_foreign(folder / _MAIN_LOCK))
-    ):
+    if label is None and (file.suffix == ".py" or not _is_main(file, folder)):
         label = file.stem
     plain = re.sub(r"[^a-z0-9_-]+", "-", label.lower()).strip("-") if label else ""
     return folder / (f"pylock.{plain}.toml" if plain else _MAIN_LOCK)
 
 
 def _is_main(file: Path, folder: Path) -> bool:
+    """Whether ``pylock.toml`` is, or would be, that of ``file``."""
+    lock = folder / _MAIN_LOCK
+    if lock.is_file():
+        try:
+            owner = Lock.parse(lock.read_text(encoding="utf-8", errors="replace"), where=str(lock)).definition
+        except LockError:
+            # Another tool's, or damaged; one of ours that is damaged is told of when it is read.
+            return "[tool.envbuild]" in lock.read_text(encoding="utf-8", errors="replace")
+        if owner is not None and (folder / owner).exists():
+            return owner == file.name
     found = reading.find(folder)
     return found is not None and found.name == file.name
-
-
-def _is_foreign(lock: Path) -> bool:
-    return lock.is_file() and "[tool.envbuild]" not in lock.read_text(encoding="utf-8", errors="replace")
 
 
 def open_spec(spec: str, workspace: Workspace) -> Project:
