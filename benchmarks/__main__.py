@@ -37,6 +37,10 @@ def main(words: Sequence[str] | None = None) -> int:
     names = asked.only or NAMES
     print(telling.machine(), flush=True)
     with Place(quick=asked.quick) as place:
+        if not place.is_settled():
+            print(
+                "another run has just ended: what makes folders (running, building, sharing) may be slower than it is"
+            )
         found = [_measure(name, place, asked.rounds) for name in names]
     if asked.json:
         sections = [section for each in found for section in each]

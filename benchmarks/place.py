@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -18,6 +19,9 @@ HOME = ROOT / "build" / "benchmarks"
 
 _DROPPED = ("PYTHON", "VIRTUAL_ENV", "CONDA", "ENVBUILD_", "TOX_", "NOX", "HATCH_", "VIRTUALENV_", "__PYVENV")
 """Whatever begins so would make another benchmark of it."""
+
+_SETTLED = 360.0
+"""For so long after a removal, in seconds, ext4 avoids the inodes that became free."""
 
 
 class Place:
@@ -43,6 +47,15 @@ class Place:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.work)
+        self._removed.touch()
+
+    @property
+    def _removed(self) -> Path:
+        return self.home / "removed"
+
+    def is_settled(self) -> bool:
+        """Whether the last removal is so long ago that it does not slow down what makes folders."""
+        return not self._removed.exists() or time.time() - self._removed.stat().st_mtime > _SETTLED
 
     def program(self, name: str) -> Path | None:
         """A peer's program, or ``None`` where `benchmarks/run` could not install it."""

@@ -18,7 +18,6 @@ from benchmarks.place import Place, own_repository, write
 ROUNDS = 25
 
 _WARM = "envbuild run s.py"
-_NO_PACKAGE = "--skip-pkg-install"
 _SCRIPT = "pass\n"
 _PROJECT = """\
 [project]
@@ -131,7 +130,10 @@ def _uv(place: Place) -> list[Contender]:
 
 def _tox(place: Place, program: Path) -> Contender:
     folder = write(place.folder("tox"), s_py=_SCRIPT, tox_ini=_TOX)
-    return _contender(place, folder, "tox run -q --skip-pkg-install", program, "run", "-q", "-e", "s", _NO_PACKAGE)
+    words = ("run", "-q", "-e", "s", "--skip-pkg-install")
+    # The first run is the one that installs what the environment needs.
+    place.set_up(program, *words[:-1], directory=folder)
+    return _contender(place, folder, "tox run -q --skip-pkg-install", program, *words)
 
 
 def _nox(place: Place, program: Path) -> Contender:

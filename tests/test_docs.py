@@ -1,0 +1,429 @@
+"""The pages: what they show works, what they link to is there, what they say of the code is what it says."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+import uv
+from support.desk import Desk, Done
+
+import envbuild
+from envbuild import hookspecs, reading
+from envbuild.plugins import HOOKS
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")],
+    key=str,
+)
+
+_BLOCK = re.compile(
+    r"(?:^<!-- (?P<mark>[^\n]*?) -->\n)?^```(?P<language>\w+)?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (?P<text>.+)$", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A block of code on a page, and the comment before it that says what becomes of it."""
+
+    page: Path
+    line: int
+    mark: str
+    language: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in _BLOCK.finditer(text):
+        line = text.count("\n", 0, found.start("text"))
+        yield Block(page, line, found["mark"] or "", found["language"] or "", found["text"])
+
+
+def every(language: str, *marks: str) -> list[Block]:
+    """The blocks in a language whose mark begins with one of ``marks``."""
+    found = [each for page in PAGES for each in blocks(page) if each.language == language]
+    return [each for each in found if each.mark.startswith(marks)]
+
+
+@pytest.fixture
+def clean(desk: Desk) -> Desk:
+    """A desk with ``envbuild`` on its path, and with the indexes that this machine's pip and uv are told to use."""
+    indexes = {name: value for name, value in os.environ.items() if re.match(r"(PIP|UV)_\w*INDEX", name)}
+    return desk.set(**indexes, PATH=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
+
+
+@pytest.fixture
+def online(clean: Desk, lacking: Callable[[str, str], None]) -> Desk:
+    """The same, where an index of packages can be reached."""
+    asked = [uv.find_uv_bin(), "pip", "compile", "--quiet", "--no-deps", "-"]
+    done = subprocess.run(
+        asked, input="packaging", env=clean.environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    if done.returncode != 0:
+        lacking("network", f"no index of packages can be reached: {done.stderr.strip()}")
+    return clean
+
+
+def shell(text: str, desk: Desk) -> Done:
+    """Give the commands of a block one after the other, the first that fails the last."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        cwd=desk.folder,
+        env=desk.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+# What the pages show works
+
+
+def test_the_tour_of_the_readme_works_in_a_new_folder(online: Desk) -> None:
+    (tour,) = every("sh", "tour:")
+
+    done = shell(tour.text, online)
+
+    assert "pylock.toml: up to date" in done.out
+    assert re.search(r"^Python 3\.", done.out, re.MULTILINE)
+    assert "reused because:" in done.out
+    assert "  intact\n" in done.out
+    assert "tools:1  stable" in done.out
+    assert done.err.count("  Completed\n") == 3
+
+
+@pytest.mark.parametrize("block", every("sh", "run: in a new folder"), ids=str)
+def test_commands_on_a_page_work_in_a_new_folder(block: Block, clean: Desk) -> None:
+    shell(block.text, clean)
+
+
+@pytest.mark.parametrize("block", [each for each in every("python", "") if not each.mark], ids=str)
+def test_a_python_example_runs(block: Block, clean: Desk) -> None:
+    clean.write("example.py", block.text)
+
+    done = clean.envbuild("run", "example.py")
+
+    assert "Completed" in done.err
+
+
+def test_what_the_first_example_logs_is_recorded(clean: Desk) -> None:
+    example = next(each for each in every("python", "") if each.page.name == "README.md")
+    clean.write("example.py", example.text)
+
+    run = clean.envbuild("run", "--json", "example.py").json["id"]
+
+    assert clean.envbuild("runs", "show", run, "--json").json["metrics"] == {"accuracy": 0.97}
+
+
+def named(block: Block) -> str:
+    """The file that an example stands for: its first line says so."""
+    found = re.match(r"# (\S+)\n", block.text)
+    assert found, f"{block} does not say which file it is"
+    return found[1]
+
+
+@pytest.mark.parametrize("block", [*every("yaml", ""), *(b for b in every("toml", "") if not b.mark)], ids=str)
+def test_an_example_of_a_definition_can_be_read(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / named(block)
+    file.write_text(block.text, encoding="utf-8")
+
+    definition = reading.read(file)
+
+    assert definition.content()
+    if file.name == "pyproject.toml":
+        chosen = reading.read(file, group="test,plots")
+        assert [each.text for each in chosen.pip] == ["scikit-learn>=1.5", "matplotlib", "pytest>=8", "ruff"]
+
+
+def test_the_example_of_the_full_form_has_every_option_and_key_of_the_table_or_says_what_it_is_for() -> None:
+    page = ROOT / "docs" / "definitions.md"
+    text = page.read_text(encoding="utf-8").partition("## envbuild.yml")[2].partition("\n## ")[0]
+
+    for key in (*envbuild.Definition.__slots__, *envbuild.PipOptions.__slots__):
+        if key not in ("root", "source", "credentials"):
+            assert f"`{key}`" in text, f"{page.name} says nothing of {key}"
+
+
+# The plugin on the page
+
+
+@pytest.fixture
+def extended(online: Desk) -> Desk:
+    """A desk at which the example plugin is installed, beside this envbuild and not into it."""
+    at = online.at("plugin")
+    files = [each for each in every("python", "file:") + every("toml", "file:") if each.page.name == "plugins.md"]
+    for each in files:
+        at.write(each.mark.removeprefix("file:").strip(), each.text)
+    site = at.root / "site"
+    target = ["--no-deps", "--quiet", "--python", sys.executable, "--target", str(site), str(at.folder)]
+    subprocess.run([uv.find_uv_bin(), "pip", "install", *target], env=at.environment, check=True)
+    return online.at("project").set(PYTHONPATH=str(site))
+
+
+def test_the_example_plugin_is_found_and_runs(extended: Desk) -> None:
+    (block,) = every("sh", "run: with the plugin")
+
+    done = shell(block.text, extended)
+
+    assert re.search(r"^nice +run_target +envbuild-nice 1\.0 +envbuild_nice$", done.out, re.MULTILINE)
+    assert done.out.endswith("10\n"), done.out
+    assert "Completed" in done.err
+
+
+def test_the_example_plugin_passes_on_output_exit_code_and_metrics(extended: Desk) -> None:
+    extended.write(
+        "train.py",
+        "import sys\nfrom envbuild import Run\nRun.get_context().log('x', 1)\nprint('out')\nsys.exit('wrong')\n",
+    )
+
+    done = extended.try_("run", "-t", "nice", "train.py")
+
+    assert (done.code, done.out) == (1, "out\n")
+    assert "wrong\n" in done.err
+    (run,) = extended.envbuild("runs", "list", "--json").json
+    assert (run["status"], run["target"]) == ("Failed", "nice")
+    assert extended.envbuild("runs", "show", run["id"], "--json").json["metrics"] == {"x": 1}
+
+
+def test_a_run_by_the_example_plugin_can_be_cancelled(extended: Desk) -> None:
+    with extended.start("run", "-t", "nice", "--", "sh", "-c", "echo started; sleep 60") as process:
+        assert process.stdout
+        assert process.stdout.readline() == "started\n"
+        (run,) = extended.envbuild("runs", "list", "--json").json
+
+        assert extended.envbuild("runs", "cancel", run["id"], "--json").json["status"] == "Canceled"
+        process.communicate(timeout=30)
+
+
+def install(desk: Desk, name: str, source: str) -> Desk:
+    """A desk at which a module that answers hooks is installed under ``name``."""
+    site = desk.root / "site"
+    about = site / f"{name}-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[envbuild]\n{name} = {name}_plugin\n")
+    (site / f"{name}_plugin.py").write_text(source)
+    return desk.set(PYTHONPATH=str(site))
+
+
+REFUSES = """
+from envbuild import TargetError, hookimpl
+
+@hookimpl
+def run_target(run, image):
+    raise TargetError({told!r}, hint="ask somebody else")
+"""
+
+
+def test_of_two_willing_plugins_the_last_in_the_alphabet_is_asked_first(desk: Desk) -> None:
+    desk = install(desk, "yes", REFUSES.format(told="yes says no"))
+    desk = install(desk, "zero", REFUSES.format(told="zero says no"))
+
+    assert desk.refused("run", "--", "true").err.endswith("error: zero says no\nhint: ask somebody else\n")
+
+
+def test_a_plugin_that_cannot_be_imported_is_shown_and_takes_nothing_down(desk: Desk) -> None:
+    desk = install(desk, "broken", "import nothing_of_that_name\n")
+
+    desk.envbuild("run", "--", "true")
+    (found,) = [each for each in desk.envbuild("plugins", "--json").json if each["name"] == "broken"]
+    told = desk.refused("run", "-t", "mars", "--", "true").err
+
+    assert found["error"] == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
+    assert "no installed plugin takes on the target 'mars'" in told
+    assert "broken (broken 1.0): ModuleNotFoundError" in told
+    assert desk.try_("doctor").code == 1
+
+
+@pytest.mark.parametrize("source", ["def compute_hsh(lock): ...", "def compute_hash(lokc): ..."])
+def test_a_plugin_with_a_function_or_a_parameter_that_no_hook_has_is_left_out(source: str, desk: Desk) -> None:
+    desk = install(desk, "misspelt", f"from envbuild import hookimpl\n\n@hookimpl\n{source}\n")
+
+    (found,) = [each for each in desk.envbuild("plugins", "--json").json if each["name"] == "misspelt"]
+
+    assert found["hooks"] == []
+    assert found["error"].startswith("PluginValidationError: ")
+
+
+# What the pages say of the code is what it says
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.name)
+def test_the_generated_parts_of_a_page_are_up_to_date(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+
+    assert generator().renewed(text) == text, f"{page.name} is behind: run 'python docs/generate.py'"
+
+
+def test_every_part_that_can_be_generated_is_on_one_page() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/*.md"))
+
+    assert {part: text.count(f"<!-- generated: {part} -->") for part in generator().PARTS} == dict.fromkeys(
+        generator().PARTS, 1
+    )
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_a_hook_documents_its_parameters_its_answer_and_its_errors(name: str) -> None:
+    hook = getattr(hookspecs, name)
+
+    found = generator().fields(hook)
+
+    assert [name for kind, name in found if kind == "param"] == list(inspect.signature(hook).parameters)
+    assert found["returns", ""]
+    errors = [name for kind, name in found if kind == "raises"]
+    assert errors or name == "compute_hash", "a hook that does something says how it fails"
+    for error in errors:
+        assert issubclass(getattr(envbuild, error), envbuild.EnvbuildError)
+
+
+@pytest.mark.parametrize("name", envbuild.__all__)
+def test_an_exported_name_says_what_it_is(name: str) -> None:
+    assert generator().first_line(name)
+
+
+# What the pages link to is there
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_on_a_page_leads_somewhere(page: Path) -> None:
+    dead = []
+    for found in _LINK.finditer(page.read_text(encoding="utf-8")):
+        path, _, anchor = found["target"].partition("#")
+        if "://" in path:
+            continue
+        target = page.parent / path if path else page
+        headings = _HEADING.findall(target.read_text(encoding="utf-8")) if target.is_file() else []
+        if not target.exists() or (anchor and anchor not in map(slug, headings)):
+            dead.append(found["target"])
+
+    assert not dead
+
+
+# The two commands of the README
+
+
+def commands() -> tuple[str, str]:
+    """What the README says to type: the main job, and the tests."""
+    job, checks = (each.text.strip() for each in every("sh", "") if each.page.name == "README.md" and not each.mark)
+    return job, checks
+
+
+def test_what_the_two_commands_of_the_readme_name_is_there() -> None:
+    job, checks = commands()
+
+    assert job.split()[-1] == "fixtures/iris/train.py"
+    assert (ROOT / "fixtures/iris/train.py").is_file()
+    assert checks == "tests/run"
+    assert os.access(ROOT / "tests/run", os.X_OK)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, lacking: Callable[[str, str], None]) -> Path:
+    """The files that git has, or is about to be given, as a fresh clone has them, and no others."""
+    asked = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listed = subprocess.run(asked, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        lacking("git", f"this is no clone, or there is no git: {error}")
+    folder = tmp_path_factory.mktemp("clone")
+    for name in filter(None, listed.stdout.split("\0")):
+        origin, copy = ROOT / name, folder / name
+        if origin.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(origin.read_bytes())
+            copy.chmod(origin.stat().st_mode)
+    return folder
+
+
+def test_the_first_command_of_the_readme_works_in_a_fresh_clone(online: Desk, clone: Path) -> None:
+    job, _ = commands()
+    here = Desk(online.root, clone, online.variables)
+
+    first = shell(job, here)
+    again = shell(".venv/bin/envbuild run fixtures/iris/train.py", here)
+    shown = shell(".venv/bin/envbuild runs list --json", here).json
+
+    assert re.search(r"^accuracy 0\.9\d+ on 38 flowers$", first.out, re.MULTILINE)
+    assert "Resolving 1 requirement of iris\nBuilding iris (" in first.err
+    summary = re.search(
+        r"^run          iris_\w+  Completed\n"
+        r"environment  iris:1  (sha256:[0-9a-f]{64})\n"
+        r"time         resolving \d+\.\d+ s, building \d+\.\d+ s, running \d+\.\d+ s\n"
+        r"outputs      (\S+/outputs)  \(model\.pkl\)\n",
+        first.err,
+        re.MULTILINE,
+    )
+    assert summary, first.err
+    assert (Path(summary[2]) / "model.pkl").stat().st_size > 100
+    assert "Resolving" not in again.err
+    assert "Building" not in again.err
+    assert f"environment  iris:1  {summary[1]}\n" in again.err
+    assert re.search(r"^time         resolving 0\.\d\d s, building 0\.\d\d s, ", again.err, re.MULTILINE)
+    assert [each["status"] for each in shown] == ["Completed", "Completed"]
+    metrics = shell(f".venv/bin/envbuild runs show {shown[1]['id']} --json", here).json["metrics"]
+    assert 0.9 < metrics["accuracy"] <= 1
+    # The environment of the script has its own packages, and not envbuild.
+    listed = "import importlib.metadata as m; print([d.name.lower() for d in m.distributions()])"
+    alone = shell(f'cd fixtures/iris && ../../.venv/bin/envbuild run -- python -c "{listed}"', here).out
+    assert "scikit-learn" in alone
+    assert "'envbuild'" not in alone
+
+
+def test_wheel_and_sdist_hold_what_runs_inside_and_every_plugin(online: Desk, clone: Path) -> None:
+    made = online.root / "dist"
+    asked = [uv.find_uv_bin(), "build", "--quiet", "--python", sys.executable, "--out-dir", str(made), str(clone)]
+    subprocess.run(asked, env=online.environment, check=True)
+    needed = {
+        "envbuild/inside/envbuild/run.py",
+        "envbuild/py.typed",
+        *(path.relative_to(clone / "plugins").as_posix() for path in clone.glob("plugins/*/*.py")),
+    }
+
+    (wheel,), (sdist,) = made.glob("*.whl"), made.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        told = archive.read(next(name for name in names if name.endswith("/entry_points.txt"))).decode()
+    with tarfile.open(sdist) as archive:
+        sources = {name.partition("/")[2].removeprefix("src/").removeprefix("plugins/") for name in archive.getnames()}
+
+    assert needed <= names
+    assert needed <= sources
+    assert any(name.endswith(".data/scripts/envbuild") for name in names)
+    assert all(f"{name} = envbuild_{name}.plugin" in told for name in ("pip", "wheel", "local"))
+    assert not [name for name in names if name.startswith("tests/") or "__pycache__" in name]
