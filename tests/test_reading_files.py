@@ -123,14 +123,19 @@ def test_what_is_not_there_is_told_with_what_is_near(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "empty"),
-        (b" \n", "empty"),
         (b"\x89PNG\0\xff", "binary|not UTF-8"),
         (b"x" * 10_000_001, "larger than 10 MB"),
     ],
 )
 def test_files_that_nobody_wrote_are_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     with pytest.raises(DefinitionError, match=message):
+        read(put(tmp_path, name, content))
+
+
+@pytest.mark.parametrize("name", [name for name in DEFINITION_FILES if name != "requirements.txt"])
+@pytest.mark.parametrize("content", [b"", b" \n"])
+def test_an_empty_file_that_has_to_say_something_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    with pytest.raises(DefinitionError, match="empty"):
         read(put(tmp_path, name, content))
 
 

@@ -428,10 +428,16 @@ def test_messages_do_not_repeat_credentials(tmp_path: Path) -> None:
     assert "hunter2" not in message
 
 
+def test_an_empty_file_asks_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "requirements.txt"
+    path.write_text("\n")
+
+    assert read(path).sections == ()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "the file is empty"),
         (b"\x7fELF\0\0\0", "binary"),
         (b"# coding: klingon\nnumpy", "unknown encoding: 'klingon'"),
         (b"# coding: ascii\n\xff", "not ascii: byte 0xff"),

@@ -194,7 +194,7 @@ class Definition:
         reader = forms.Form(form)
         reader.only(
             "name", "python", "pip", "constraints", "options", "wheels", "conda", "channels", "variables",
-            "secrets", "docker", "gpu", "spark", "as_of", "pylock", "version",
+            "secrets", "docker", "gpu", "spark", "as_of", "pylock",
         )  # fmt: skip
         found: dict[str, Any] = {
             "name": reader.text("name"),

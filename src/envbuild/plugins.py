@@ -7,7 +7,7 @@ missed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -16,7 +16,7 @@ from typing import Any
 import pluggy
 
 from envbuild import hookspecs
-from envbuild.errors import PluginMissing
+from envbuild.errors import EnvbuildError, PluginError, PluginMissing
 
 HOOKS = ("resolve_dependencies", "compute_hash", "build_image", "run_target", "deploy_target")
 
@@ -53,29 +53,46 @@ class Plugins:
         for point in _unique(entry_points(group=hookspecs.GROUP) if points is None else points):
             self._load(point)
 
-    @property
-    def hook(self) -> Any:
-        """The hooks, to be called with keyword arguments."""
-        return self.manager.hook
-
     def register(self, plugin: object, name: str) -> None:
         """Add a plugin that has no entry point, as tests and embedding programs do."""
-        self.manager.register(plugin, name)
-        self.manager.check_pending()
+        self._accept(plugin, name)
         self.found.append(
             Plugin(name=name, module=type(plugin).__name__, distribution="-", hooks=self._answers(plugin))
         )
 
     def gather(self, hook: str, **arguments: Any) -> dict[str, Any]:
-        """Ask every plugin, in order, and give the answers that are not ``None`` by the plugin's name."""
-        answers = {}
-        caller = getattr(self.hook, hook)
+        """Ask every plugin, in order, and give the answers that are not ``None`` by the plugin's name.
+
+        :raises PluginError: a plugin raised something that it should not.
+        """
+        return dict(self._answers_to(hook, arguments))
+
+    def first(self, hook: str, **arguments: Any) -> Any:
+        """Ask the plugins in turn, and give the first answer that is not ``None``; ``None`` if there is none.
+
+        :raises PluginError: a plugin raised something that it should not.
+        """
+        return next((answer for _, answer in self._answers_to(hook, arguments)), None)
+
+    def _answers_to(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        caller = getattr(self.manager.hook, hook)
         for implementation in reversed(caller.get_hookimpls()):
-            names = implementation.argnames
-            answer = implementation.function(**{name: arguments[name] for name in names})
+            try:
+                answer = implementation.function(**{name: arguments[name] for name in implementation.argnames})
+            except (EnvbuildError, KeyboardInterrupt):
+                raise
+            # What a stranger's code raises is told with the stranger's name, and the whole of it is chained.
+            except Exception as error:
+                name = implementation.plugin_name
+                raise PluginError(
+                    f"the plugin {name!r} failed in {hook}: {type(error).__name__}: {error}",
+                    hint=f"report it to whoever makes {self._distribution(name)}; ENVBUILD_DEBUG=1 shows where",
+                ) from error
             if answer is not None:
-                answers[implementation.plugin_name] = answer
-        return answers
+                yield implementation.plugin_name, answer
+
+    def _distribution(self, name: str) -> str:
+        return next((each.distribution for each in self.found if each.name == name), name)
 
     def missing(self, what: str, name: str) -> PluginMissing:
         """The error for a section or target that nobody took on, with what to do about it."""
@@ -91,12 +108,11 @@ class Plugins:
         distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "-"
         try:
             plugin = point.load()
-            self.manager.register(plugin, point.name)
-            self.manager.check_pending()
+            self._accept(plugin, point.name)
         # Whatever a stranger's module raises on import must not take envbuild down.
         except Exception as error:
             self.manager.unregister(name=point.name)
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             self.found.append(Plugin(name=point.name, module=point.value, distribution=distribution, error=reason))
         else:
             self.found.append(
@@ -107,6 +123,15 @@ class Plugins:
                     hooks=self._answers(plugin),
                 )
             )
+
+    def _accept(self, plugin: object, name: str) -> None:
+        """Register a plugin whose hooks are all ones that there are, and no wrappers: answers belong to one plugin."""
+        self.manager.register(plugin, name)
+        self.manager.check_pending()
+        for caller in self.manager.get_hookcallers(plugin) or []:
+            for each in caller.get_hookimpls():
+                if each.plugin is plugin and (each.wrapper or each.hookwrapper):
+                    raise PluginError(f"{caller.name} is a hook wrapper, which envbuild's hooks do not take")
 
     def _answers(self, plugin: object) -> tuple[str, ...]:
         callers = self.manager.get_hookcallers(plugin) or []

@@ -28,7 +28,8 @@ _NAMED = re.compile(
 )
 _WITH_EXTRAS = re.compile(r"(?P<target>.+?)\s*\[(?P<extras>[^\[\]]*)\]", re.S)
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://|(?P<file>file):", re.I)
-_REPOSITORIES = ("git", "hg", "svn", "bzr")
+_REPOSITORIES = ("git",)
+"""Of what pip knows, that is what uv fetches."""
 _HASH_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 

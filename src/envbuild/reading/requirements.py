@@ -41,7 +41,8 @@ def read(path: Path, sources: Sources) -> Definition:
     asked = Asked(sources)
     try:
         text = decoded(sources.contents(path))
-        ordinary(text)
+        # An empty one asks for nothing, as pip has it.
+        text = ordinary(text) if text.strip() else ""
     except ValueError as error:
         sources.wrong(Place(path), error)
     else:
