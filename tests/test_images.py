@@ -447,9 +447,11 @@ def test_a_damaged_seal_is_said_and_made_anew(images: Images, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["../../../../outside", "/etc/passwd", "deep/../../../../../../outside"])
-def test_a_record_that_leads_outside_is_refused(images: Images, name: str) -> None:
+@pytest.mark.parametrize("rest", [",sha256=AAAA,4", f",sha256={'A' * 43},4", ",,"])
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_record_that_leads_outside_is_refused(images: Images, name: str, rest: str, quote: str) -> None:
     def build(prefix: Path) -> None:
-        install(prefix, "evil", {"evil.py": b""}, f"{name},sha256=AAAA,4\n")
+        install(prefix, "evil", {"evil.py": b""}, f"{quote}{name}{quote}{rest}\n")
 
     with pytest.raises(BuildFailed, match="outside the environment") as caught:
         publish(images, build=build)
@@ -467,6 +469,91 @@ def test_a_record_that_leads_outside_later_is_damage_and_not_followed(images: Im
         file.write(f"{'../' * 12}{tmp_path}/outside,sha256=AAAA,4\n")
 
     assert damages(images) == [f"edited: {SITE}/six-1.0.dist-info/RECORD"]
+
+
+def test_a_lost_record_hides_nothing_for_long(images: Images, tmp_path: Path) -> None:
+    publish(images)
+    fresh, site = tmp_path / "fresh", images.home(ID) / SITE
+    fill(fresh)
+    record = site / "six-1.0.dist-info/RECORD"
+    edit(site / "six.py")
+    (site / "new.py").touch()
+    # It says that all is well.
+    record.write_text(row("six.py", (site / "six.py").read_bytes()) + row("new.py", b""))
+
+    assert damages(images) == [f"edited: {SITE}/six-1.0.dist-info/RECORD"]
+    mended = images.heal(ID, fresh)
+
+    assert mended == (f"{SITE}/new.py", f"{SITE}/six-1.0.dist-info/RECORD", f"{SITE}/six.py")
+    assert damages(images) == []
+    assert (site / "six.py").read_bytes() == CODE
+    assert not (site / "new.py").exists()
+
+
+def test_a_record_that_a_fresh_build_has_otherwise_is_not_mended_and_the_rest_is(
+    images: Images, tmp_path: Path
+) -> None:
+    publish(images)
+    fresh, home = tmp_path / "fresh", images.home(ID)
+    fill(fresh)
+    install(fresh, "six", {"six.py": b"answer = 41\n"})
+    (home / SITE / "six-1.0.dist-info/RECORD").unlink()
+    edit(home / "pyvenv.cfg")
+
+    with pytest.raises(Damaged, match=r"^1 damaged .*RECORD"):
+        images.heal(ID, fresh)
+
+    assert damages(images) == [f"missing: {SITE}/six-1.0.dist-info/RECORD"]
+    assert (home / SITE / "six.py").read_bytes() == CODE
+
+
+@pytest.mark.parametrize("way", ["link", "file"])
+def test_what_stands_where_the_folder_of_a_record_was_gives_way(images: Images, tmp_path: Path, way: str) -> None:
+    publish(images)
+    fresh, elsewhere = tmp_path / "fresh", tmp_path / "elsewhere"
+    fill(fresh)
+    folder = images.home(ID) / SITE / "six-1.0.dist-info"
+    folder.rename(elsewhere)
+    if way == "link":
+        folder.symlink_to(elsewhere)
+    else:
+        folder.touch()
+    (elsewhere / "RECORD").write_text("mine")
+
+    assert damages(images) == [
+        f"unexpected: {folder.relative_to(images.home(ID))}",
+        f"missing: {SITE}/{folder.name}/RECORD",
+    ]
+    images.heal(ID, fresh)
+
+    assert damages(images) == []
+    assert (elsewhere / "RECORD").read_text() == "mine"
+
+
+def test_what_a_record_vouches_for_and_is_not_so_when_it_is_published_is_no_damage(images: Images) -> None:
+    def build(prefix: Path) -> None:
+        more = [row("absent.py", b""), row("linked.py", CODE), row("legacy.pyc", b""), row("a/../here.py", CODE)]
+        install(prefix, "odd", {"odd.py": b""}, *more, row(f"{prefix / SITE}/absolute.py", CODE))
+        for name in ("here.py", "absolute.py", "legacy.pyc"):
+            (prefix / SITE / name).write_bytes(CODE)
+        (prefix / SITE / "linked.py").symlink_to("odd.py")
+
+    publish(images, build=build)
+    assert damages(images) == []
+
+    for name in ("absolute.py", "here.py"):
+        edit(images.home(ID) / SITE / name)
+    relink(images.home(ID) / SITE / "linked.py")
+    (images.home(ID) / SITE / "absent.py").touch()
+    assert damages(images) == [
+        f"{what}: {SITE}/{name}"
+        for what, name in [
+            ("unexpected", "absent.py"),
+            ("edited", "absolute.py"),
+            ("edited", "here.py"),
+            ("edited", "linked.py"),
+        ]
+    ]
 
 
 def test_a_file_that_no_record_vouches_for_is_sealed_by_its_content(images: Images) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -24,6 +25,7 @@ from envbuild.errors import Damaged, NotFound, StoreError
 from envbuild.store import Damage, Store, delete_tree
 
 HELLO = Digest.of(b"hello")
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -43,13 +45,25 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", where], check=True)
 
 
-@pytest.fixture
-def bound(tmp_path: Path) -> None:
-    """See to it that permissions bind who runs the tests."""
-    probe = tmp_path / "probe"
-    probe.touch(0o000)
-    if os.access(probe, os.R_OK):
-        pytest.skip("permissions do not bind this user")
+def as_nobody(folder: Path, act: Callable[[], object]) -> None:
+    """Do it in ``folder``, in a process of somebody whom permissions bind, as they do not bind root."""
+    child = os.fork()
+    if not child:
+        failed = 1
+        try:
+            os.chdir(folder)  # what leads to it may be closed to that somebody
+            if os.geteuid() == 0:
+                os.chown(folder, NOBODY, NOBODY)
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            act()
+            failed = 0
+        except BaseException:  # nothing may leave a forked child, not even what pytest stops a test with
+            traceback.print_exc()
+        finally:
+            os._exit(failed)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def damage(path: Path, content: bytes) -> None:
@@ -108,7 +122,7 @@ def test_what_is_put_is_what_is_read(tmp_path_factory: pytest.TempPathFactory, c
     assert list(store.verify()) == []
 
 
-@pytest.mark.parametrize("way", ["bytes", "file", "linked file", "stream"])
+@pytest.mark.parametrize("way", ["bytes", "file", "linked file", "stream", "fleeting"])
 def test_a_blob_is_read_only_and_leaves_nothing_in_scratch(store: Store, tmp_path: Path, way: str) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"hello")
@@ -117,6 +131,7 @@ def test_a_blob_is_read_only_and_leaves_nothing_in_scratch(store: Store, tmp_pat
         "file": lambda: store.put_file(source, expected=HELLO),
         "linked file": lambda: store.put_file(source, link=True),
         "stream": lambda: store.put_stream(io.BytesIO(b"hello"), expected=HELLO, size=5),
+        "fleeting": lambda: store.put_file(source, durable=False),
     }
 
     assert ways[way]() == ways[way]() == HELLO
@@ -168,6 +183,36 @@ def test_to_put_a_blob_again_mends_one_that_was_cut_off(store: Store) -> None:
     damage(store.path(HELLO), b"hel")
 
     store.put(b"hello")
+
+    assert store.read(HELLO) == b"hello"
+
+
+@pytest.mark.parametrize("size", [5, 3 << 20])
+def test_only_what_has_to_outlast_a_power_cut_waits_for_the_disk(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    synced: list[int] = []
+    store.prepare()
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for name in ("one", "two", "three"):
+        (tmp_path / name).write_bytes(os.urandom(size))
+
+    digests = [store.put_file(tmp_path / "one", durable=False), store.put_file(tmp_path / "two", durable=False)]
+    digests += [store.put(os.urandom(size), durable=False)]
+    digests += [store.put_file(tmp_path / "two", link=True, durable=False)]
+    assert synced == []
+    assert [store.path(digest).stat().st_size for digest in digests] == [size] * 4
+    assert list(store.verify()) == []
+
+    store.put_file(tmp_path / "three")
+    assert synced != []
+
+
+def test_a_fleeting_blob_that_a_power_cut_left_empty_is_mended_by_the_next_put(store: Store) -> None:
+    store.put(b"hello", durable=False)
+    damage(store.path(HELLO), b"")
+
+    store.put(b"hello", durable=False)
 
     assert store.read(HELLO) == b"hello"
 
@@ -351,28 +396,33 @@ def test_a_read_only_store_is_read_and_says_that_it_cannot_be_written(small_disk
         assert "ENVBUILD_WORKSPACE" in caught.value.hint
 
 
-@pytest.mark.usefixtures("bound")
-def test_a_store_that_one_may_not_write_is_read_and_says_so(store: Store) -> None:
-    store.put(b"hello")
-    for folder in ("blobs/sha256", "scratch", "locks"):
-        (store.root / folder).chmod(0o500)
-    try:
+def test_a_store_that_one_may_not_write_is_read_and_says_so(tmp_path: Path) -> None:
+    def act() -> None:
+        store = Store(Path("store"))
+        store.put(b"hello")
+        for folder in ("blobs/sha256", "scratch", "locks"):
+            (store.root / folder).chmod(0o500)
         assert store.read(HELLO) == b"hello"
         assert store.put(b"hello") == HELLO
         with pytest.raises(StoreError, match="permission denied") as caught:
             store.put(b"more")
         assert "ENVBUILD_WORKSPACE" in caught.value.hint
-    finally:
-        for folder in ("blobs/sha256", "scratch", "locks"):
-            (store.root / folder).chmod(0o700)
+
+    as_nobody(tmp_path, act)
 
 
-@pytest.mark.usefixtures("bound")
-def test_a_file_that_one_may_not_read_is_said(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "private").touch(0o000)
+def test_a_file_that_one_may_not_read_is_said(tmp_path: Path) -> None:
+    def act() -> None:
+        Path("private").touch(0o000)
+        Path("closed").mkdir(0o700)
+        Path("closed/file").touch()
+        Path("closed").chmod(0o000)
+        for path in ("private", "closed/file"):
+            for link in (False, True):
+                with pytest.raises(StoreError, match=f"cannot read {path}: permission denied"):
+                    Store(Path("store")).put_file(Path(path), link=link)
 
-    with pytest.raises(StoreError, match=r"cannot read .*private"):
-        store.put_file(tmp_path / "private")
+    as_nobody(tmp_path, act)
 
 
 # Processes

@@ -17,6 +17,11 @@ def run_target(run: RunRequest, image: Image) -> RunHandle | None:
     try:
         return start(run.command, str(run.directory), run.variables, str(image.path))
     except FileNotFoundError as error:
+        if error.filename != run.command[0]:
+            raise TargetError(
+                f"the environment was made for {error.filename}, and that is not there any more",
+                hint="install that Python again, or lock for one that is there: envbuild lock --upgrade python",
+            ) from error
         raise TargetError(
             f"no such program: {run.command[0]!r} is neither in the environment nor on PATH",
             hint="is the package that brings it in the definition?",

@@ -18,6 +18,8 @@ _DROPPED = (
 """What belongs to another environment than the one that the process gets."""
 
 _CHUNK = 1 << 16
+_LATE = 1 << 20
+"""How much of what is printed after the end of the process is still taken: more than a pipe holds."""
 
 
 def environment(host: "Mapping[str, str]", prefix: str, declared: "Mapping[str, str]", inside: str) -> "dict[str, str]":
@@ -37,10 +39,11 @@ def environment(host: "Mapping[str, str]", prefix: str, declared: "Mapping[str, 
     return variables
 
 
-def program(word: str, directory: str, path: str) -> str:
+def program(word: str, directory: str, path: str, prefix: str) -> str:
     """Where the program ``word`` is, looked for as a shell would in ``directory``.
 
-    :raises FileNotFoundError: nowhere.
+    :raises FileNotFoundError: nowhere; its ``filename`` is ``word``, or, where the environment has such a program and
+        its interpreter has been removed, that interpreter.
     """
     if "/" in word:
         return word if word.startswith("/") else os.path.join(directory, word)
@@ -48,6 +51,9 @@ def program(word: str, directory: str, path: str) -> str:
         candidate = os.path.join(directory, folder, word)
         if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
             return candidate
+        if os.path.islink(candidate) and folder.startswith(prefix) and not os.path.exists(candidate):
+            # Another program of that name, further down the path, is not the environment's.
+            raise FileNotFoundError(2, "it leads to what has gone", os.path.realpath(candidate))
     raise FileNotFoundError(2, "no such program in the environment or on PATH", word)
 
 
@@ -66,20 +72,23 @@ class LocalProcess:
 
         A child that outlives it and keeps its output open is not waited for.
         """
+        late = 0
         poll = select.poll()
         for descriptor in self._streams:
             poll.register(descriptor, select.POLLIN | select.POLLHUP)
         while self._streams:
-            ready = poll.poll(200)
+            ended = self.poll() is not None
+            ready = poll.poll(0 if ended else 200)
             for descriptor, _ in ready:
                 data = os.read(descriptor, _CHUNK)
+                late += len(data) if ended else 0
                 if data:
                     write(self._streams[descriptor], data)
                 else:
                     poll.unregister(descriptor)
                     os.close(descriptor)
                     del self._streams[descriptor]
-            if not ready and self.poll() is not None:
+            if ended and (not ready or late > _LATE):
                 break
         for descriptor in self._streams:
             os.close(descriptor)
@@ -97,13 +106,19 @@ class LocalProcess:
     def signal(self, number: int) -> None:
         """Pass on a signal to the process and its children."""
         if self._code is None:
-            try:
-                os.killpg(self.process, number)
-            except ProcessLookupError:
-                return
+            self._send(number)
+
+    def _send(self, number: int) -> None:
+        try:
+            os.killpg(self.process, number)
+        except (ProcessLookupError, PermissionError):
+            return  # macOS says the second where only the dead are left
 
     def cancel(self, grace: float) -> None:
-        """Ask the process and its children to end, and make them after ``grace`` seconds."""
+        """Ask the process and its children to end, and make them after ``grace`` seconds.
+
+        Without grace, children that are left when the process has ended are ended too.
+        """
         if grace > 0:
             self.signal(_signal.SIGTERM)
             import threading
@@ -112,7 +127,7 @@ class LocalProcess:
             timer.daemon = True
             timer.start()
         else:
-            self.signal(_signal.SIGKILL)
+            self._send(_signal.SIGKILL)
 
     def _wait(self, options: int) -> int:
         if self._code is None:
@@ -125,6 +140,18 @@ def _exit_code(status: int) -> int:
     return 128 - code if code < 0 else code
 
 
+_NO_INPUT = ((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),)
+
+
+def _in_background() -> bool:
+    """Whether this is a job that a terminal does not listen to just now."""
+    # In a session of its own the process would not be stopped when it reads, and take what is typed for others.
+    try:
+        return os.tcgetpgrp(0) != os.getpgrp()
+    except OSError:
+        return False  # no terminal, or not ours
+
+
 def start(command: "Sequence[str]", directory: str, variables: "Mapping[str, str]", prefix: str) -> LocalProcess:
     """Start ``command`` in ``prefix``, with ``directory`` as its working directory.
 
@@ -134,7 +161,7 @@ def start(command: "Sequence[str]", directory: str, variables: "Mapping[str, str
     from envbuild import inside_path
 
     complete = environment(os.environ, prefix, variables, inside_path())
-    found = program(command[0], directory, complete["PATH"])
+    found = program(command[0], directory, complete["PATH"], prefix)
     out, out_end = os.pipe()
     err, err_end = os.pipe()
     back = os.getcwd()
@@ -146,12 +173,13 @@ def start(command: "Sequence[str]", directory: str, variables: "Mapping[str, str
             list(command),
             complete,
             file_actions=[
+                *(_NO_INPUT if _in_background() else ()),
                 (os.POSIX_SPAWN_DUP2, out_end, 1),
                 (os.POSIX_SPAWN_DUP2, err_end, 2),
             ],
             setsid=True,
             setsigmask=[],
-            setsigdef=[_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT],
+            setsigdef=[_signal.SIGPIPE, _signal.SIGXFSZ],
         )
     except OSError:
         os.close(out)

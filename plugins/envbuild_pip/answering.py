@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from envbuild import Definition, Digest, LockError, Package, ResolutionFailed, from_pylock, read_pylock
+from envbuild import Definition, Digest, LockError, LockRequest, Package, ResolutionFailed, from_pylock, read_pylock
+from envbuild_pip import asking
+from envbuild_pip.credentials import user_and_password
+from envbuild_pip.projects import declaring
 
 
 def packages(text: str, *, written_in: Path, root: Path, without: Iterable[str] = ()) -> tuple[Package, ...]:
@@ -31,7 +34,7 @@ def _settled(package: Package, written_in: Path, root: Path) -> Package:
     """``package`` with local files told as paths from ``root``, and with its size."""
     artifact = package.artifact
     path = _local_path(artifact.url, artifact.path, written_in)
-    if path is None:
+    if path is None or artifact.kind == "vcs":
         return package
     told = os.path.relpath(path, root).replace(os.sep, "/")
     size = path.stat().st_size if path.is_file() else None
@@ -46,30 +49,28 @@ def _local_path(url: str | None, path: str | None, base: Path) -> Path | None:
     return None
 
 
-def sized(found: Iterable[Package], definition: Definition) -> tuple[Package, ...]:
+def sized(found: Iterable[Package], definition: Definition, request: LockRequest) -> tuple[Package, ...]:
     """``found`` with the sizes that an index did not tell, asked of the files' servers where they answer."""
-    secrets = {urlsplit(url).hostname: full for url, full in definition.credentials.items()}
     return tuple(
-        replace(each, artifact=replace(each.artifact, size=_remote_size(each.artifact.url, secrets)))
+        replace(each, artifact=replace(each.artifact, size=_remote_size(each.artifact.url, definition, request)))
         if each.artifact.digest and each.artifact.size is None and each.artifact.url
         else each
         for each in found
     )
 
 
-def _remote_size(url: str, secrets: Mapping[str | None, str]) -> int | None:
-    if not url.startswith(("http://", "https://")):
+def _remote_size(url: str, definition: Definition, request: LockRequest) -> int | None:
+    if request.offline or not url.startswith(("http://", "https://")):
         return None
     # Most indexes tell sizes, and importing this takes longer than reading their answer.
     from urllib.request import Request, urlopen
 
     asked = Request(url, method="HEAD")  # noqa: S310
-    full = secrets.get(urlsplit(url).hostname)
-    if full:
+    user = user_and_password(url, definition, request.variables)
+    if user:
         import base64
 
-        user = urlsplit(full).netloc.rpartition("@")[0]
-        asked.add_header("Authorization", "Basic " + base64.b64encode(unquote(user).encode()).decode())
+        asked.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
     try:
         with urlopen(asked, timeout=10) as answer:  # noqa: S310
             return int(answer.headers["Content-Length"])
@@ -101,13 +102,5 @@ def check_hashes(found: Iterable[Package], definition: Definition) -> None:
 
 def project_files(definition: Definition, root: Path) -> dict[str, Digest]:
     """The files of local projects that say what they depend on, with their digests."""
-    found = {}
-    for requirement in definition.pip:
-        if not requirement.is_path:
-            continue
-        folder = root / requirement.text.split("[")[0].split(" ;")[0].strip()
-        for name in ("pyproject.toml", "setup.py", "setup.cfg"):
-            file = folder / name
-            if file.is_file():
-                found[os.path.relpath(file, root).replace(os.sep, "/")] = Digest.of(file.read_bytes())
-    return found
+    files = (file for folder in asking.folders(definition, root) for file in declaring(folder))
+    return {os.path.relpath(file, root).replace(os.sep, "/"): Digest.of(file.read_bytes()) for file in files}

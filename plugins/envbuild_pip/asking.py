@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +16,10 @@ _TRIPLES = {
     ("macos", "gnu"): "{}-apple-darwin",
     ("windows", "gnu"): "{}-pc-windows-msvc",
 }
+
+
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+"""A URL where it stands in a requirement."""
 
 
 def triple(platform: Platform) -> str:
@@ -36,7 +41,7 @@ def requirements_file(definition: Definition, private: Mapping[str, Path], pinne
     :param pinned: what other plugins install, to be taken as given by version.
     """
     lines = list(index_lines(definition))
-    lines += [line(each, definition.root) for each in definition.pip]
+    lines += [spelled_out(line(each, definition.root), definition) for each in definition.pip]
     for wheel in definition.wheels:
         extras = f"[{','.join(wheel.extras)}]" if wheel.extras else ""
         marker = f" ; {wheel.marker}" if wheel.marker else ""
@@ -47,15 +52,20 @@ def requirements_file(definition: Definition, private: Mapping[str, Path], pinne
 
 def index_lines(definition: Definition) -> Iterable[str]:
     """Where uv is to look, as lines of a requirements file."""
-    options, secret = definition.options, definition.credentials
+    options = definition.options
     if options.no_index:
         yield "--no-index"
     if options.index_url:
-        yield f"--index-url {secret.get(options.index_url, options.index_url)}"
+        yield f"--index-url {spelled_out(options.index_url, definition)}"
     for url in options.extra_index_urls:
-        yield f"--extra-index-url {secret.get(url, url)}"
+        yield f"--extra-index-url {spelled_out(url, definition)}"
     for place in options.find_links:
-        yield f"--find-links {located(place, definition.root)}"
+        yield f"--find-links {located(spelled_out(place, definition), definition.root)}"
+
+
+def spelled_out(text: str, definition: Definition) -> str:
+    """``text`` with the credentials that the definition's files wrote into the URLs in it."""
+    return URL.sub(lambda found: definition.credentials.get(found[0], found[0]), text)
 
 
 def line(requirement: Requirement, root: Path | None) -> str:
@@ -73,6 +83,15 @@ def line(requirement: Requirement, root: Path | None) -> str:
             marker = f" ;{marker}" if marker else ""
         text = f"{located(path.strip(), root)}{f'[{extras}]' if bracket else ''}{marker}"
     return f"-e {text}" if requirement.editable else text
+
+
+def folders(definition: Definition, root: Path) -> Iterator[Path]:
+    """The folders of local projects that the definition asks for."""
+    for requirement in definition.pip:
+        if requirement.is_path:
+            folder = root / requirement.text.split("[")[0].split(" ;")[0].strip()
+            if folder.is_dir():
+                yield folder
 
 
 def located(place: str, root: Path | None) -> str:

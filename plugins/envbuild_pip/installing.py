@@ -6,17 +6,38 @@ import csv
 import fcntl
 import io
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from packaging.version import Version
 
-from envbuild import BuildFailed, BuildRequest, Damaged, Lock, Package, Platform, PythonNotFound
+from envbuild import (
+    BuildFailed,
+    BuildRequest,
+    Damaged,
+    Definition,
+    Lock,
+    NotFound,
+    Package,
+    Platform,
+    PythonNotFound,
+    Store,
+)
 from envbuild_pip import interpreters
+from envbuild_pip.credentials import index_variables, opened, write_private
+from envbuild_pip.projects import copy_of
 from envbuild_pip.resolving import wheel_file
 from envbuild_pip.uv import is_network_trouble, run_uv
+
+_UNSAFE = re.compile(r"Skipping unsafe file name: (.*)")
+_WATCHED = {"RUST_LOG": "uv_extract=warn"}
+"""uv leaves out files of a wheel that would lie outside of it, and says so nowhere but in its log."""
+
+_REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "315532800", "PYTHONHASHSEED": "0"}
+"""What makes build backends give the same wheel tomorrow; the caller's own settings count."""
 
 
 def interpreter_for(lock: Lock, request: BuildRequest) -> Path:
@@ -52,7 +73,7 @@ def make_prefix(interpreter: Path, prefix: Path, request: BuildRequest) -> None:
     settings.write_text("\n".join(kept) + "\n", encoding="utf-8")
 
 
-def install(lock: Lock, prefix: Path, request: BuildRequest) -> None:
+def install(definition: Definition, lock: Lock, prefix: Path, request: BuildRequest) -> None:
     """Fill the prefix, every artifact checked against its digest.
 
     What uv has in its cache is used without asking the network whether it is still the newest: the digest says
@@ -65,18 +86,26 @@ def install(lock: Lock, prefix: Path, request: BuildRequest) -> None:
     if not packages:
         return
     file = request.scratch / "pylock.toml"
-    file.write_text(replace(lock, packages=tuple(_here(each, lock, request) for each in packages)).to_toml(), "utf-8")
+    here = tuple(_here(each, definition, lock, request) for each in packages)
+    write_private(file, replace(lock, packages=here).to_toml())
+    variables = {**_REPRODUCIBLE, **request.variables, **index_variables(definition, request.variables), **_WATCHED}
     sources = [each.name for each in lock.built_from_source]
     if request.anew:
         _forget_cached(packages, request)
+    skeleton = _skeleton(prefix)
     with known_place(prefix, lock.python, request.store) as known:
         command = ["pip", "sync", "--quiet", f"--python={known / 'bin/python'}", "--preview-features=pylock"]
+        command += ["--no-index"] if definition.options.no_index else []
         command += ["--no-build"] if not sources else [f"--only-binary={name}" for name in _without(packages, sources)]
-        code, complaint = _sync([*command, "--offline"], file, request)
-        if code != 0 and not request.offline and not _is_mismatch(complaint):
-            code, complaint = _sync(command, file, request)
+        code, complaint = _sync([*command, "--offline"], file, variables, request.scratch)
+        if code != 0 and not request.offline and not _is_mismatch(complaint) and not _has_packages(prefix):
+            code, complaint = _sync(command, file, variables, request.scratch)
+    unsafe = _UNSAFE.findall(complaint)
+    if unsafe:
+        raise _unsafe(unsafe, here, request)
     if code != 0:
-        raise _failure(complaint, request)
+        raise _failure(_said(complaint), request)
+    _check_skeleton(prefix, skeleton)
     strip_traces(prefix)
 
 
@@ -118,35 +147,112 @@ def _without(packages: Iterable[Package], names: Iterable[str]) -> list[str]:
     return [each.name for each in packages if each.name not in kept]
 
 
-def _sync(command: list[str], file: Path, request: BuildRequest) -> tuple[int, str]:
-    code, _, complaint = run_uv([*command, str(file)], variables=request.variables, directory=request.scratch)
-    return code, complaint.replace(str(request.scratch) + "/", "")
+def _sync(command: list[str], file: Path, variables: Mapping[str, str], scratch: Path) -> tuple[int, str]:
+    code, _, complaint = run_uv([*command, str(file)], variables=variables, directory=scratch)
+    return code, complaint.replace(f"{scratch}/", "")
 
 
-def _here(package: Package, lock: Lock, request: BuildRequest) -> Package:
+def _here(package: Package, definition: Definition, lock: Lock, request: BuildRequest) -> Package:
     """``package`` with its files where uv finds them on this machine."""
     artifact = package.artifact
     if package.kind == "wheel":
+        _see_to_wheel(package, lock, request)
         path = wheel_file(package, request.scratch, request.store)
         return replace(package, artifact=replace(artifact, url=None, path=str(path)))
+    if artifact.kind == "directory":
+        copy = copy_of(package, lock, request.scratch)
+        return replace(package, artifact=replace(artifact, path=str(copy), editable=False))
     if artifact.path is not None:
         path = ((lock.root or Path.cwd()) / artifact.path).resolve()
         if not path.exists():
             raise BuildFailed(f"{package}: {path} is not there any more", hint="put it back, or lock again")
         return replace(package, artifact=replace(artifact, path=str(path)))
-    if artifact.url and "${" in artifact.url:
-        return replace(package, artifact=replace(artifact, url=_filled_in(artifact.url, request)))
+    if artifact.url and artifact.kind in ("archive", "vcs"):
+        return replace(package, artifact=replace(artifact, url=opened(artifact.url, definition, request.variables)))
     return package
 
 
-def _filled_in(url: str, request: BuildRequest) -> str:
-    import re
+def _has_packages(prefix: Path) -> bool:
+    """Whether uv has begun to install: then it had all that it needs, and would take what is there for whole."""
+    return any(prefix.glob("lib/python*/site-packages/*.dist-info"))
 
-    return re.sub(r"\$\{([A-Z0-9_]+)\}", lambda found: request.variables.get(found[1], found[0]), url)
+
+def _see_to_wheel(package: Package, lock: Lock, request: BuildRequest) -> None:
+    """Bring a private wheel into the store from beside its lock, as for the first build of a fresh clone."""
+    store, artifact = Store(request.store), package.artifact
+    if artifact.digest is None or artifact.digest in store:
+        return
+    file = (lock.root or Path.cwd()) / artifact.path if artifact.path else None
+    if file is None or not file.is_file():
+        raise NotFound(
+            f"this workspace does not have the private wheel {artifact.filename} ({artifact.digest})"
+            + (f", and {file} is not there" if file else ""),
+            hint=f"add it: envbuild wheels add path/to/{artifact.filename}",
+        )
+    store.put_file(file, expected=artifact.digest)
 
 
 def _is_mismatch(complaint: str) -> bool:
-    return "hash mismatch" in complaint.lower()
+    return any(sign in complaint.lower() for sign in ("hash mismatch", "size mismatch"))
+
+
+def _said(complaint: str) -> str:
+    """``complaint`` without what uv logs."""
+    return "\n".join(line for line in complaint.splitlines() if not line.startswith("WARN "))
+
+
+def _unsafe(names: Iterable[str], packages: Iterable[Package], request: BuildRequest) -> BuildFailed:
+    """The error for wheels with files that lie outside of them.
+
+    What uv has unpacked lacks those files and can hurt nobody. It is removed all the same: from the cache it would
+    be installed without a word the next time.
+    """
+    guilty = [each for each in packages if _unpacks_unsafely(each, request)]
+    if guilty:
+        _forget_cached(guilty, request)
+    told = ", ".join(str(each) for each in guilty) or "a package"
+    return BuildFailed(
+        f"{told} would write outside of the environment: {', '.join(sorted(set(names)))}",
+        hint="do not install it; tell whoever runs the index that it comes from",
+    )
+
+
+def _unpacks_unsafely(package: Package, request: BuildRequest) -> bool:
+    """Whether uv leaves files of this package out, tried in a cache of its own."""
+    aside = request.scratch / "aside" / package.name
+    aside.mkdir(parents=True)
+    file = aside / "pylock.toml"
+    alone = Lock(python="3", platform=request.platform, packages=(package,))
+    write_private(file, alone.to_toml().replace('requires-python = "==3.*"\n', ""))
+    variables = {**request.variables, **_WATCHED, "UV_CACHE_DIR": str(aside / "cache")}
+    command = ["pip", "install", "--quiet", "--no-deps", "--preview-features=pylock", f"--target={aside / 'files'}"]
+    python = f"--python={request.destination / 'bin/python'}"
+    _, _, complaint = run_uv([*command, python, "--requirements", str(file)], variables=variables, directory=aside)
+    return bool(_UNSAFE.search(complaint))
+
+
+def _skeleton(prefix: Path) -> dict[Path, bytes]:
+    """What makes a folder an environment, before anything is installed: its Python, settings and scripts."""
+    found = [prefix / "pyvenv.cfg", *(prefix / "bin").iterdir()]
+    return {path: os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes() for path in found}
+
+
+def _check_skeleton(prefix: Path, before: Mapping[Path, bytes]) -> None:
+    after = _skeleton(prefix)
+    changed = [path.relative_to(prefix) for path, content in before.items() if after.get(path) != content]
+    if changed:
+        raise BuildFailed(
+            f"a package has put its own file in the place of {', '.join(map(str, changed))} of the environment"
+            + "".join(f" ({name})" for name in _claiming(prefix, changed[0])),
+            hint="do not install it; tell whoever runs the index that it comes from",
+        )
+
+
+def _claiming(prefix: Path, file: Path) -> list[str]:
+    """The packages whose record has ``file``."""
+    records = prefix.glob("lib/python*/site-packages/*.dist-info/RECORD")
+    wanted = f"../{file.as_posix()},"
+    return [each.parent.name.removesuffix(".dist-info") for each in records if wanted in each.read_text("utf-8")]
 
 
 def _failure(complaint: str, request: BuildRequest) -> BuildFailed | Damaged:
@@ -164,17 +270,27 @@ def _failure(complaint: str, request: BuildRequest) -> BuildFailed | Damaged:
 
 def strip_traces(prefix: Path) -> None:
     """Remove what uv notes of where and when a local file was found: the same lock must give the same files."""
-    for trace in prefix.glob("lib/python*/site-packages/*.dist-info/uv_cache.json"):
-        record = trace.with_name("RECORD")
-        rows = list(csv.reader(io.StringIO(record.read_text(encoding="utf-8"))))
-        name = f"{trace.parent.name}/{trace.name}"
-        kept = io.StringIO()
-        csv.writer(kept, lineterminator="\n").writerows(row for row in rows if row and row[0] != name)
-        # The file may be a hard link into uv's cache, which is not ours to edit.
-        fresh = record.with_name("RECORD.new")
-        fresh.write_text(kept.getvalue(), encoding="utf-8")
-        os.replace(fresh, record)  # noqa: PTH105
-        trace.unlink()
+    for folder in prefix.glob("lib/python*/site-packages/*.dist-info"):
+        origin = folder / "direct_url.json"
+        traces = [origin] if origin.exists() and b'"file:' in origin.read_bytes() else []
+        traces += [each for each in [folder / "uv_cache.json"] if each.exists()]
+        if traces:
+            _drop(traces, folder / "RECORD")
+    (prefix / ".lock").unlink(missing_ok=True)
+
+
+def _drop(files: Iterable[Path], record: Path) -> None:
+    """Remove ``files``, and what a package's record says of them."""
+    rows = list(csv.reader(io.StringIO(record.read_text(encoding="utf-8"))))
+    names = {f"{each.parent.name}/{each.name}" for each in files}
+    kept = io.StringIO()
+    csv.writer(kept, lineterminator="\n").writerows(row for row in rows if row and row[0] not in names)
+    # The file may be a hard link into uv's cache, which is not ours to edit.
+    fresh = record.with_name("RECORD.new")
+    fresh.write_text(kept.getvalue(), encoding="utf-8")
+    os.replace(fresh, record)  # noqa: PTH105
+    for each in files:
+        each.unlink()
 
 
 def is_for(platform: Platform, request: BuildRequest) -> bool:

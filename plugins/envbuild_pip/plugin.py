@@ -37,7 +37,7 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
     if definition.pip or definition.wheels:
         found = resolving.resolve(definition, platform, resolution)
         answering.check_hashes(found, definition)
-        resolution.add(*answering.sized(found, definition))
+        resolution.add(*answering.sized(found, definition, resolution.request))
         if root:
             resolution.made_from(answering.project_files(definition, root))
     return ("pip",)
@@ -57,17 +57,16 @@ def _identity(package: Package, lock: Lock) -> dict[str, Any]:
     elif artifact.kind == "vcs":
         found["revision"] = artifact.revision
     else:
-        from envbuild_pip.projects import content_digest
+        from envbuild_pip.projects import content
 
-        found["content"] = content_digest(package, lock).hex
-        found["editable"] = artifact.editable
+        found["files"] = content(package, lock)
     if artifact.subdirectory:
         found["subdirectory"] = artifact.subdirectory
     return found
 
 
 @hookimpl(trylast=True)
-def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Image | None:  # noqa: A002, ARG001
+def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Image | None:  # noqa: A002
     """Make a prefix of a lock that holds nothing but pip packages and private wheels."""
     from envbuild_pip import installing
 
@@ -75,7 +74,7 @@ def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRe
         return None
     interpreter = installing.interpreter_for(lock, request)
     installing.make_prefix(interpreter, request.destination, request)
-    installing.install(lock, request.destination, request)
+    installing.install(definition, lock, request.destination, request)
     return Image(kind="prefix", id=id, platform=lock.platform, path=request.destination)
 
 

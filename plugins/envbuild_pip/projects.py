@@ -1,10 +1,17 @@
-"""Projects: folders on this machine that are installed as packages, known by their content."""
+"""Projects: folders on this machine that are installed as packages, known by the content of their files.
+
+An environment holds a copy of the project as it was, whether it was asked for with ``-e`` or not: it is shared by all
+whose projects have that content, wherever they lie, and an edit makes another environment, built when it is used next.
+"""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from envbuild import BuildFailed, Digest, Lock, Package, source_digest
+from envbuild import BuildFailed, Lock, Package, copy_source, source_files
 
 
 def folder_of(package: Package, lock: Lock) -> Path:
@@ -18,6 +25,44 @@ def folder_of(package: Package, lock: Lock) -> Path:
     return folder
 
 
-def content_digest(package: Package, lock: Lock) -> Digest:
-    """The digest of a project's files, by the rules of a run's snapshot: caches and ignored files do not count."""
-    return source_digest(folder_of(package, lock))
+def content(package: Package, lock: Lock) -> dict[str, str]:
+    """The digests of a project's files, by their paths."""
+    return source_files(folder_of(package, lock))
+
+
+def declaring(folder: Path) -> Iterator[Path]:
+    """The files of a project that say, or may say, what it depends on."""
+    metadata = _metadata(folder)
+    is_static = metadata is not None and "dependencies" not in metadata.get("dynamic", ())
+    patterns = ["pyproject.toml", "setup.py", "setup.cfg"]
+    patterns += [] if is_static else ["requirements*.txt", "requirements*.in", "requirements/*.txt"]
+    yield from (file for pattern in patterns for file in sorted(folder.glob(pattern)) if file.is_file())
+
+
+def name_of(folder: Path) -> str | None:
+    """What the project calls itself; ``None`` where only its build backend knows."""
+    name = (_metadata(folder) or {}).get("name")
+    return name if isinstance(name, str) else None
+
+
+def _metadata(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project")
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def copy_of(package: Package, lock: Lock, scratch: Path) -> Path:
+    """Copy a project, so that it is built from what counts for its identity, and building leaves nothing in it.
+
+    The copy's path is a new one, for uv keeps what it has built of a path as long as ``pyproject.toml`` stays.
+    """
+    folder, copy = folder_of(package, lock), scratch / "projects" / package.name
+    copy.mkdir(parents=True)
+    copy_source(folder, copy)
+    repository = folder / ".git"
+    if repository.is_dir():
+        # Build backends that take the version from git look for it here.
+        (copy / ".git").symlink_to(repository)
+    return copy

@@ -2,7 +2,8 @@
 
 uv takes an old source release without a word when no wheel of a newer one fits (``pandas<1`` on Python 3.11 is
 locked to a source archive of 2019). Here a package is built from source only if no version of it has a wheel
-that fits, or if the definition names the very archive, or if somebody has said that it may be.
+that fits and no newer one has wheels for others, or if the definition names the very archive, or if somebody has
+said that it may be; who has said so once need not repeat it while the lock keeps the package.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import tomli_w
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 from envbuild import Definition, LockRequest, Package, Platform, PythonNotFound, Resolution, ResolutionFailed
-from envbuild_pip import answering, asking, interpreters
+from envbuild_pip import answering, asking, interpreters, projects
+from envbuild_pip.credentials import write_private
 from envbuild_pip.uv import is_network_trouble, run_uv
 
 _TRIES = 8
@@ -70,7 +72,9 @@ def resolve(definition: Definition, platform: Platform, resolution: Resolution) 
         and may not be.
     """
     call = _Compile(definition, platform, resolution)
-    allowed: set[str] = {canonicalize_name(name) for name in (*definition.options.source, *resolution.request.source)}
+    request = resolution.request
+    allowed: set[str] = {canonicalize_name(name) for name in (*definition.options.source, *request.source)}
+    allowed |= _built_before(request)
     direct = any(each.is_path or "://" in each.text for each in definition.pip)
     if not allowed and not direct and not definition.options.no_binary:
         found, complaint = call.run([":all:"])
@@ -80,6 +84,14 @@ def resolve(definition: Definition, platform: Platform, resolution: Resolution) 
             raise _failure(complaint)
     allowed |= {canonicalize_name(name) for name in definition.options.no_binary}
     return _with_sources(call, allowed)
+
+
+def _built_before(request: LockRequest) -> set[str]:
+    """The packages that the previous lock has from source and that are to stay."""
+    if request.previous is None or request.upgrade is True:
+        return set()
+    sources = {each.name for each in request.previous.of_kind("pip") if each.artifact.kind == "sdist"}
+    return sources - {canonicalize_name(name) for name in request.upgrade}
 
 
 def _with_sources(call: _Compile, allowed: set[str]) -> tuple[Package, ...]:
@@ -95,8 +107,8 @@ def _with_sources(call: _Compile, allowed: set[str]) -> tuple[Package, ...]:
                     + " ".join(f"--allow-source {name}" for name in sorted(forbidden)),
                 )
             raise _failure(complaint)
-        built = {each.name for each in found if each.artifact.kind == "sdist"}
-        refused = {name for name in built - allowed - forbidden if ":all:" not in allowed and call.has_wheels(name)}
+        built = [each for each in found if each.artifact.kind == "sdist" and each.name not in allowed | forbidden]
+        refused = {each.name for each in built if ":all:" not in allowed and call.passes_over_wheels(each)}
         if not refused:
             return found
         forbidden |= refused
@@ -142,7 +154,8 @@ class _Compile:
         """Try it: the packages, or ``None`` and uv's complaint."""
         pinned = [each for each in self.resolution.packages if each.kind != "wheel"]
         asked = asking.requirements_file(self.definition, self.private, pinned)
-        constraints = "\n".join(asking.line(each, self.root) for each in self.definition.constraints)
+        bounds = [asking.line(each, self.root) for each in self.definition.constraints]
+        constraints = asking.spelled_out("\n".join(bounds), self.definition)
         text, complaint = self._compile(asked, constraints, only_binary, self.request.previous is not None)
         if text is None:
             return None, complaint
@@ -150,24 +163,30 @@ class _Compile:
         found = answering.packages(text, written_in=self.request.scratch, root=self.root, without=without)
         return found, ""
 
-    def has_wheels(self, name: str) -> bool:
-        """Whether some version of the package has a wheel that fits."""
-        lines = "\n".join((*asking.index_lines(self.definition), name)) + "\n"
-        text, _ = self._compile(lines, "", [":all:"], previous=False, extra=["--no-deps"])
-        return text is not None
+    def passes_over_wheels(self, package: Package) -> bool:
+        """Whether ``package``, a source archive, stands in for wheels: one that fits, or newer ones that do not."""
+        fits, _ = self._wheels_of(package.name)
+        if fits:
+            return True
+        newer, complaint = self._wheels_of(f"{package.name}>{package.version}")
+        return newer or "no wheels with a matching" in complaint
+
+    def _wheels_of(self, wanted: str) -> tuple[bool, str]:
+        lines = "\n".join((*asking.index_lines(self.definition), wanted)) + "\n"
+        text, complaint = self._compile(lines, "", [":all:"], previous=False, extra=["--no-deps"])
+        return text is not None, complaint
 
     def _compile(
         self, asked: str, constraints: str, only_binary: Iterable[str], previous: bool, extra: Iterable[str] = ()
     ) -> tuple[str | None, str]:
         scratch = self.request.scratch
         source, bounds, output = scratch / "requirements.in", scratch / "constraints.txt", scratch / "pylock.toml"
-        source.write_text(asked, encoding="utf-8")
-        bounds.write_text(constraints + "\n", encoding="utf-8")
+        write_private(source, asked)
+        write_private(bounds, constraints + "\n")
         output.unlink(missing_ok=True)
         if previous and self.request.previous:
-            # uv keeps the versions that it finds in its output file.
-            kept = [each for each in self.request.previous.packages if each.version and each.kind == "pip"]
-            output.write_text(_versions_only(kept), encoding="utf-8")
+            # uv keeps the versions, and the commits, that it finds in its output file.
+            output.write_text(_kept(self.request.previous.of_kind("pip")), encoding="utf-8")
         arguments = asking.compile_arguments(
             self.definition,
             python=str(self.resolution.python),
@@ -177,6 +196,9 @@ class _Compile:
             upgrade=self.request.upgrade if self.request.upgrade is True else self.request.upgrade - {"python"},
             offline=self.request.offline,
         )
+        # uv takes the metadata of a project for current as long as its pyproject.toml stays the same.
+        names = [projects.name_of(folder) for folder in asking.folders(self.definition, self.root)]
+        arguments += [f"--refresh-package={name}" for name in names if name]
         command = [*arguments, *extra, f"--constraints={bounds}", f"--output-file={output}", str(source)]
         code, _, complaint = run_uv(command, variables=self.request.variables, directory=scratch)
         if code != 0:
@@ -184,12 +206,22 @@ class _Compile:
         return output.read_text(encoding="utf-8"), ""
 
 
-def _versions_only(packages: Iterable[Package]) -> str:
-    """A lock that says which versions there were and nothing else."""
-    lines = ['lock-version = "1.0"', 'created-by = "envbuild"']
+def _kept(packages: Iterable[Package]) -> str:
+    """A lock that says which versions and commits there were, and nothing else."""
+    kept = []
     for each in packages:
-        lines += ["[[packages]]", f'name = "{each.name}"', f'version = "{Version(each.version or "0")}"']
-    return "\n".join(lines) + "\n"
+        artifact = each.artifact
+        if artifact.kind == "vcs":
+            repository = {
+                "type": artifact.vcs,
+                "url": artifact.url,
+                "requested-revision": artifact.requested_revision,
+                "commit-id": artifact.revision,
+            }
+            kept.append({"name": each.name, "vcs": {key: value for key, value in repository.items() if value}})
+        elif each.version:
+            kept.append({"name": each.name, "version": each.version})
+    return tomli_w.dumps({"lock-version": "1.0", "created-by": "envbuild", "packages": kept})
 
 
 def _any_interpreter(request: LockRequest) -> Path:

@@ -104,7 +104,12 @@ if TYPE_CHECKING:
     from envbuild.requirement import (
         without_credentials as without_credentials,
     )
-    from envbuild.snapshot import source_digest as source_digest
+    from envbuild.source import (
+        copy_source as copy_source,
+    )
+    from envbuild.source import (
+        source_files as source_files,
+    )
     from envbuild.store import Store as Store
 
 __version__ = "0.1.0"
@@ -135,7 +140,7 @@ _HOME = {
     "process": ("run_program",),
     "progress": ("Progress",),
     "requirement": ("PipOptions", "PylockFile", "Requirement", "WheelRef", "without_credentials"),
-    "snapshot": ("source_digest",),
+    "source": ("copy_source", "source_files"),
     "store": ("Store",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -70,7 +70,7 @@ def take_in(path: Path, workspace: Workspace, plugins: Plugins, name: str | None
     try:
         with tarfile.open(path, mode="r:") as archive:
             definition, locks = _read(archive, path, workspace)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, ValueError) as error:
         raise Damaged(f"{path} is not a bundle: {error}", hint="'envbuild env export' makes them") from error
     version = workspace.register(name or definition.name or path.stem, definition)
     document = workspace.keep(definition_document(definition))
@@ -114,5 +114,5 @@ def _check_wheels(definition: Definition, wheels: set[Digest], workspace: Worksp
 def _definition(data: bytes, path: Path) -> Definition:
     try:
         return Definition.from_dict(yaml.safe_load(data))
-    except (yaml.YAMLError, DefinitionError, AttributeError, TypeError) as error:
+    except (yaml.YAMLError, DefinitionError, AttributeError, TypeError, ValueError, KeyError) as error:
         raise Damaged(f"{path}: {_DEFINITION} cannot be read: {error}") from error

@@ -741,7 +741,8 @@ class Catalogue:
             "exit_code": record.get("exit_code"),
             "target": record.get("target") or "",
             "source": record.get("source") or "",
-            "record": json.dumps(dict(record), ensure_ascii=False, separators=(",", ":"), default=str),
+            # In ASCII, since arguments and file names may be bytes that are no text, and databases take only text.
+            "record": json.dumps(dict(record), separators=(",", ":"), default=str),
         }
         renewed = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in ("id", "number"))
         self._db.change(

@@ -153,7 +153,7 @@ class Database:
         return int(found)
 
     def _execute(self, statement: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        return self._connection().execute(statement, values)
+        return self._connection().execute(statement, tuple(map(_bindable, values)))
 
     def _outside(self, *statements: str) -> None:
         """Execute what begins, ends or precedes transactions."""
@@ -239,6 +239,13 @@ def _store_error(path: Path, error: sqlite3.DatabaseError) -> StoreError:
         )
     if reason == sqlite3.SQLITE_FULL:
         return StoreError(f"{path} cannot be written: no space left", hint="'envbuild store gc' makes room")
+    if reason == sqlite3.SQLITE_IOERR:
+        return StoreError(f"{path} cannot be used: {error}", hint="the disk fails, or has no space left")
     if reason == sqlite3.SQLITE_BUSY:
         return StoreError(f"{path} is in use by another process, for too long", hint="end that process, or try again")
     return StoreError(f"{path} cannot be used: {error}")
+
+
+def _bindable(value: Any) -> Any:
+    """A value as a database takes it: paths may hold bytes that are no text, and those stand escaped."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value

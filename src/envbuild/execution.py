@@ -21,7 +21,6 @@ from envbuild.project import Project
 from envbuild.store import writing
 from envbuild.workspace import Workspace
 
-
 _EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -231,7 +230,7 @@ def _start(
         folder=Path(folder.path),
         variables=variables,
     )
-    handle: RunHandle | None = plugins.hook.run_target(run=request, image=prepared.image)
+    handle: RunHandle | None = plugins.first("run_target", run=request, image=prepared.image)
     if handle is None:
         raise plugins.missing("target", order.target)
     return handle
@@ -269,12 +268,19 @@ def _leave_stamp(
 
 
 def reproduce(
-    identity: str, workspace: Workspace, plugins: Plugins, wishes: Wishes, out: tuple[int, int] = (1, 2)
+    identity: str,
+    workspace: Workspace,
+    plugins: Plugins,
+    wishes: Wishes,
+    out: tuple[int, int] = (1, 2),
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, Any], Outcome]:
     """Run the same id, snapshot and arguments again.
 
+    :param variables: those that the run was given besides its definition's, whose values are kept nowhere.
     :returns: the run that was repeated, and what came of it this time.
     :raises NotFound: there is no such run, or what it needs is not kept any more.
+    :raises EnvbuildError: a variable is lacking.
     """
     from envbuild.project import open_spec
 
@@ -283,7 +289,15 @@ def reproduce(
     if before.get("snapshot") is None:
         raise NotFound(f"run {before['id']} has no snapshot to be repeated from")
     project = open_spec(environment["id"], workspace)
+    given = {*project.definition.variables, *before["secrets"], *(variables or {})}
+    lacking = sorted(set(before["variables"]) - given)
+    if lacking:
+        raise EnvbuildError(
+            f"the run was given values that are kept nowhere: {', '.join(lacking)}",
+            hint=" ".join(f"--variable {name}=VALUE" for name in lacking),
+        )
     order = Order(
+        variables=dict(variables or {}),
         command=tuple(before["command"]),
         head=before.get("head", 0),
         source=Path(before.get("directory") or "."),

@@ -9,6 +9,7 @@ why it can be read again, compared, and explained (`differences`).
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ SCHEME = 1
 
 RECIPE = 1
 """The version of how prefixes are laid out; another one is another environment."""
+
+
+_DIGITS = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+"""A digest: its beginning is enough for people to tell it from another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ def differences(before: Any, after: Any, path: tuple[str, ...] = ()) -> Iterator
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    text = _DIGITS.sub(r"\1…", text)
     return text if len(text) <= 80 else text[:77] + "…"
 
 

@@ -11,7 +11,6 @@ from envbuild.errors import EnvbuildError
 from envbuild.process import run_program
 from envbuild.requirement import without_credentials
 
-
 _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 """What git tells its hooks: with these it would answer for their repository, wherever it is asked."""
 

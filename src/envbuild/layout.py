@@ -4,7 +4,7 @@
 
     WORKSPACE/
         catalogue.db         names, versions, labels, runs
-        runs/RUN/            run.json  end.json  lease  metrics.jsonl  logs/  outputs/  work/
+        runs/RUN/            run.json  end.json  died  lease  metrics.jsonl  logs/  outputs/  work/
         inbox/RUN            an empty file for each run that the catalogue has not read to its end
         wheels/HEX           an empty file for each private wheel that was added by hand
         names                replaced whenever a name comes to mean something else than before
@@ -32,6 +32,7 @@ STORE = "store"
 
 REQUEST = "run.json"
 END = "end.json"
+DIED = "died"
 LEASE = "lease"
 METRICS = "metrics.jsonl"
 LOGS = "logs"

@@ -10,11 +10,12 @@ from envbuild.layout import OUTPUTS
 from envbuild.store import Store
 
 
-def collect(folder: str, store: str) -> dict[str, Any]:
+def collect(folder: str, store: str, *, link: bool = True) -> dict[str, Any]:
     """Keep every file under a run's ``outputs/`` by digest; it stays readable in place, once on disk.
 
     Symbolic links are left where they are and not followed: they may lead anywhere.
 
+    :param link: make the files themselves the store's, and read-only: nobody writes them any more.
     :returns: by path: ``{"digest", "size"}``, the size in bytes.
     :raises StoreError: the store cannot take them; they are still in the run's folder.
     """
@@ -27,7 +28,8 @@ def collect(folder: str, store: str) -> dict[str, Any]:
             path = Path(here) / name
             if path.is_symlink() or not path.is_file():
                 continue
-            size = path.stat().st_size
-            digest = kept.put_file(path, link=True)
-            found[path.relative_to(root).as_posix()] = {"digest": str(digest), "size": size}
+            stat = path.stat()
+            # What has another name already, somebody's data set say, is not ours to make unchangeable.
+            digest = kept.put_file(path, link=link and stat.st_nlink == 1)
+            found[path.relative_to(root).as_posix()] = {"digest": str(digest), "size": stat.st_size}
     return found

@@ -14,14 +14,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from packaging.utils import canonicalize_name
+
 from envbuild.catalogue import EnvironmentVersion
 from envbuild.definition import Definition
 from envbuild.digest import Digest
-from envbuild.errors import LockError, LockOutdated, NotFound, StoreError
+from envbuild.errors import BuildFailed, EnvbuildError, LockError, LockOutdated, NotFound, StoreError
 from envbuild.fingerprint import definition_document, differences, environment_document, lock_document
+from envbuild.form import did_you_mean
 from envbuild.image import BuildRequest, Image
 from envbuild.layout import PREFIX
-from envbuild.lock import Lock, LockRequest, Resolution
+from envbuild.lock import Lock, LockRequest, Package, Resolution
 from envbuild.platform import Platform
 from envbuild.plugins import Plugins
 from envbuild.progress import QUIET, Progress
@@ -195,15 +198,18 @@ def resolve(
             progress=wishes.progress,
         )
         resolution = Resolution(request=request)
-        answers = plugins.gather(
-            "resolve_dependencies", definition=asked, platform=wishes.platform, resolution=resolution
-        )
-    taken = {section for answer in answers.values() for section in answer}
+        try:
+            taken = _ask_resolvers(asked, resolution, wishes.platform, plugins)
+        except LockError as error:
+            missing = _nobodys(asked, request, wishes.platform, plugins)
+            raise plugins.missing("section", missing) if missing else error from error
     for section in definition.sections:
         if section not in taken:
             raise plugins.missing("section", section)
     if resolution.python is None:
         raise plugins.missing("section", "python")
+    if wishes.upgrade is not True:
+        _check_upgraded(wishes.upgrade, resolution.packages)
     return Lock(
         python=resolution.python,
         platform=wishes.platform,
@@ -214,6 +220,35 @@ def resolve(
         inputs={path: str(digest) for path, digest in resolution.inputs.items()},
         root=definition.root,
     )
+
+
+def _ask_resolvers(definition: Definition, resolution: Resolution, platform: Platform, plugins: Plugins) -> set[str]:
+    """Let the plugins pin what is theirs.
+
+    :returns: the sections that somebody has taken on.
+    """
+    answers = plugins.gather("resolve_dependencies", definition=definition, platform=platform, resolution=resolution)
+    return {section for answer in answers.values() for section in answer}
+
+
+def _nobodys(definition: Definition, request: LockRequest, platform: Platform, plugins: Plugins) -> str | None:
+    """The section that no plugin takes on, once resolving has failed: pip may miss what conda would have brought."""
+    rest = replace(definition, pip=(), constraints=(), wheels=(), pylock=None)
+    try:
+        taken = _ask_resolvers(rest, Resolution(request=request), platform, plugins) if rest.sections else set()
+    except EnvbuildError:
+        return None
+    return next((section for section in rest.sections if section not in taken), None)
+
+
+def _check_upgraded(names: Iterable[str], packages: Iterable[Package]) -> None:
+    locked = {each.name for each in packages}
+    for name in sorted(names):
+        if name != "python" and canonicalize_name(name) not in locked:
+            raise LockError(
+                f"{name!r} cannot be upgraded: the environment has no such package{did_you_mean(name, locked)}",
+                hint="name one that is in the lock, or give --upgrade without a name for all",
+            )
 
 
 def write_lock(lock: Lock, project: Project, wishes: Wishes) -> Path | None:
@@ -276,7 +311,15 @@ def build(
         doing = f"Building {project.name} ({len(lock.packages)} packages)"
         with workspace.images.stage(environment) as stage, progress.step(doing):
             image = make_image(project, lock, environment, stage / PREFIX, workspace, plugins, wishes)
+            _check_unchanged(project, lock, environment, workspace, plugins)
             return workspace.images.publish(stage, image), True
+
+
+def _check_unchanged(project: Project, lock: Lock, environment: Digest, workspace: Workspace, plugins: Plugins) -> None:
+    """Local projects are measured before they are built; an edit in between would be in the wrong environment."""
+    is_local = any(each.artifact.kind == "directory" for each in lock.packages)
+    if is_local and identify(project, lock, workspace, plugins) != environment:
+        raise BuildFailed("a local project was edited while it was built", hint="build again")
 
 
 def make_image(
@@ -308,8 +351,8 @@ def make_image(
             variables=dict(os.environ),
             progress=wishes.progress,
         )
-        image: Image | None = plugins.hook.build_image(
-            definition=project.definition, lock=lock, id=environment, request=request
+        image: Image | None = plugins.first(
+            "build_image", definition=project.definition, lock=lock, id=environment, request=request
         )
     if image is None:
         if lock.platform != Platform.here():

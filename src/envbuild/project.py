@@ -75,10 +75,12 @@ class Project:
     def lock_target(self, platform: Platform) -> Path | None:
         """The file that a lock for ``platform`` is to be written to.
 
-        The first lock gets the plain name; those for other platforms stand beside it.
+        The plain name is that of this machine's lock, unless it is taken; those for other platforms stand beside it.
         """
-        if self.lock_file is None or not self.lock_file.is_file():
-            return self.lock_file
+        if self.lock_file is None:
+            return None
+        if not self.lock_file.is_file():
+            return self.lock_file if platform == Platform.here() else for_platform(self.lock_file, platform)
         try:
             present = Lock.parse(self.lock_file.read_text(encoding="utf-8"), where=str(self.lock_file))
         except LockError:

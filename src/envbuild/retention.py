@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from envbuild.catalogue import Catalogue
 from envbuild.collect import Collected, collect, usage
 from envbuild.definition import Definition
 from envbuild.digest import Digest
-from envbuild.errors import Damaged, EnvbuildError, LockError, NotFound
+from envbuild.errors import EnvbuildError
 from envbuild.fingerprint import Document
 from envbuild.lock import Lock
 from envbuild.snapshot import Snapshot
+from envbuild.store import Store
 from envbuild.workspace import Workspace
 
 DEFAULT_LIMIT = 50 * 2**30
 """The bytes that a store may take before environments go, where ``ENVBUILD_STORE_MAX_SIZE`` says nothing."""
+
+_DEFINITION, _SNAPSHOT, _LOCK = b"envbuild definition ", b'{"files":', b"lock-version"
 
 _SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[KMGT]?)(?P<binary>i?)B?", re.IGNORECASE)
 
@@ -79,25 +83,27 @@ def _needed(workspace: Workspace, catalogue: Catalogue) -> Iterator[Digest]:
     for text in catalogue.referenced_digests():
         digest = Digest.parse(text)
         yield digest
-        try:
-            yield from _inside(workspace.store.read(digest))
-        except (NotFound, Damaged):
-            # Gone or spoiled: whoever wants it will be told so; there is nothing in it to keep.
-            continue
+        # Gone or spoiled, or only looking like one: whoever wants it will be told so; it keeps nothing.
+        with suppress(EnvbuildError, ValueError, KeyError, TypeError, AttributeError):
+            if _refers(workspace.store, digest):
+                yield from _inside(workspace.store.read(digest))
+
+
+def _refers(store: Store, digest: Digest) -> bool:
+    """Whether a blob is of a kind that refers to others; most are outputs, and may be large."""
+    with store.open(digest) as stream:
+        return stream.read(32).startswith((_DEFINITION, _SNAPSHOT, _LOCK))
 
 
 def _inside(data: bytes) -> Iterator[Digest]:
     """What a blob refers to, if it is one of those that do."""
-    if data.startswith(b"envbuild definition "):
+    if data.startswith(_DEFINITION):
         definition = Definition.from_content(Document.parse(data).content)
         yield from (each.digest for each in definition.wheels)
-    elif data.startswith(b'{"files":'):
+    elif data.startswith(_SNAPSHOT):
         yield from Snapshot.parse(data).blobs
-    elif data.startswith(b"lock-version"):
-        try:
-            lock = Lock.parse(data.decode(), where="a kept lock")
-        except (LockError, UnicodeDecodeError):
-            return
+    else:
+        lock = Lock.parse(data.decode(), where="a kept lock")
         yield from (each.artifact.digest for each in lock.of_kind("wheel") if each.artifact.digest)
         if lock.made_from:
             yield lock.made_from

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from envbuild import layout
 from envbuild.digest import Digest
-from envbuild.errors import NotFound
+from envbuild.errors import Damaged, NotFound
 from envbuild.fingerprint import differences
 from envbuild.metrics import read_metrics
 from envbuild.outcome import Verdict, verdicts
@@ -73,7 +73,11 @@ def _environments(a: Mapping[str, Any], b: Mapping[str, Any], workspace: Workspa
 def _sources(a: Mapping[str, Any], b: Mapping[str, Any], workspace: Workspace) -> Iterator[RunDifference]:
     if a["snapshot"] == b["snapshot"] or not (a["snapshot"] and b["snapshot"]):
         return
-    one, other = (Snapshot.parse(workspace.store.read(Digest.parse(run["snapshot"]))).files for run in (a, b))
+    try:
+        one, other = (Snapshot.parse(workspace.store.read(Digest.parse(run["snapshot"]))).files for run in (a, b))
+    except (NotFound, Damaged):
+        yield RunDifference("source", a["snapshot"], b["snapshot"])
+        return
     for path in sorted(one.keys() | other.keys()):
         if one.get(path) != other.get(path):
             yield RunDifference(f"source {path}", _told(one.get(path)), _told(other.get(path)))
@@ -88,5 +92,6 @@ def _told(file: Mapping[str, Any] | None) -> str | None:
 def _metrics(a: Mapping[str, Any], b: Mapping[str, Any], workspace: Workspace) -> Iterator[RunDifference]:
     one, other = (read_metrics(workspace.run_folder(run["id"]) / layout.METRICS).values for run in (a, b))
     for name in sorted(one.keys() | other.keys()):
-        if one.get(name) != other.get(name):
+        # By their text, since a metric that is not a number is not equal to itself.
+        if repr(one.get(name)) != repr(other.get(name)):
             yield RunDifference(f"metric {name}", one.get(name), other.get(name))

@@ -296,6 +296,28 @@ def restore(digest: Digest, store: Store, destination: Path) -> Snapshot:
     return snapshot
 
 
+def remove_copies(digest: Digest, store: Store, place: Path) -> None:
+    """Remove what is in ``place`` just as the snapshot has it, and folders that are empty then.
+
+    :raises NotFound: the snapshot is not kept any more.
+    :raises Damaged: it is no snapshot.
+    """
+    for path, each in Snapshot.parse(store.read(digest)).files.items():
+        copy = place / path
+        if copy.is_symlink() if "link" in each else _is_copy(copy, each):
+            copy.unlink()
+    for here, _, _ in os.walk(place, topdown=False):
+        with suppress(OSError):
+            os.rmdir(here)  # noqa: PTH106
+
+
+def _is_copy(file: Path, kept: Mapping[str, Any]) -> bool:
+    if file.is_symlink() or not file.is_file() or file.stat().st_size != kept["size"]:
+        return False
+    with file.open("rb") as stream:
+        return Digest.of_stream(stream) == Digest(kept["sha256"])
+
+
 def source_digest(root: Path) -> Digest:
     """The digest of a folder's content, by the rules of a snapshot, without keeping anything.
 

@@ -6,7 +6,6 @@ on the run's ``lease``: whoever finds that lock free, and no end recorded, knows
 """
 
 import _signal  # type: ignore[import-not-found]  # signal itself brings enum, which takes longer than all of this
-import errno
 import fcntl
 import os
 import time
@@ -21,7 +20,7 @@ except ImportError:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import Any
+    from typing import Any, Self
 
     from envbuild.outcome import RunHandle
 
@@ -202,7 +201,7 @@ class Watch:
         self._before: dict[int, Any] = {}
         self._early: list[int] = []
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "Self":
         try:
             for number in _PASSED_ON:
                 if _signal.getsignal(number) != _signal.SIG_IGN:

@@ -11,7 +11,6 @@ So this module imports nothing that Python has not loaded anyway. `envbuild.stam
 
 import os
 import sys
-import time
 
 from envbuild import layout
 
@@ -166,7 +165,7 @@ def attempt(words: "list[str]") -> "int | None":
         os.close(lease)
 
 
-class _StepBack(Exception):  # noqa: N818
+class _StepBack(Exception):
     """The run could not be started as the one before was; nothing has happened yet."""
 
 

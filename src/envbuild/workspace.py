@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,7 +129,10 @@ class Workspace:
         except FileNotFoundError:
             return
         for run in waiting:
-            record = self.run_record(run)
+            try:
+                record = self.run_record(run)
+            except Damaged as error:
+                record = self._record_loss(run, str(error))
             if record is None:
                 # Its folder has gone; there is nothing left to be said of it.
                 (inbox / run).unlink(missing_ok=True)
@@ -146,15 +149,17 @@ class Workspace:
         """What a run's folder says of it, in the words of `envbuild.outcome.RunRecord`; ``None`` if it says nothing.
 
         A run without an end whose supervisor is gone is one that failed, and that is recorded.
+
+        :raises Damaged: what was run cannot be read.
         """
         folder = self.run_folder(run)
-        request = _read_json(folder / layout.REQUEST)
+        request = _read_json(folder / layout.REQUEST, _TOLD)
         if request is None:
             return None
-        end = _read_json(folder / layout.END)
+        end = _read_end(folder)
         if end is None and not self.is_supervised(run):
             # It may have come to its end between the two looks.
-            end = _read_json(folder / layout.END) or self._record_death(folder, request)
+            end = _read_end(folder) or self._record_death(folder, request)
         record = {**request, **(end or {"status": "Running", "ended_at": None, "exit_code": None})}
         for moment in ("created_at", "ended_at"):
             if record[moment] is not None:
@@ -164,8 +169,8 @@ class Workspace:
     def is_supervised(self, run: str) -> bool:
         """Whether some process holds the run's lease, and so will record its end."""
         try:
-            lease = os.open(self.run_folder(run) / layout.LEASE, os.O_RDWR)
-        except FileNotFoundError:
+            lease = os.open(self.run_folder(run) / layout.LEASE, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
             return False
         try:
             fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -179,25 +184,46 @@ class Workspace:
         """The process that watches a run, or ``None`` if nobody does."""
         if not self.is_supervised(run):
             return None
-        text = (self.run_folder(run) / layout.LEASE).read_text(encoding="ascii")
+        text = (self.run_folder(run) / layout.LEASE).read_text(encoding="ascii", errors="replace")
         return int(text) if text.isdigit() else None
 
     def sweep_runs(self) -> None:
-        """Remove the folders of runs that were killed before they started: nobody has heard of those."""
+        """Remove what killed processes left of runs.
+
+        Of those that had not started the folder goes, for nobody has heard of them; of the others the copies of
+        their snapshot's files, once what they started can be taken to have ended too.
+        """
         runs = self.root / layout.RUNS
         for run in os.listdir(runs) if runs.is_dir() else ():
             folder = runs / run
-            if not (folder / layout.REQUEST).exists() and not self.is_supervised(run) and _is_old(folder):
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                if self.is_supervised(run):
+                    continue
+                if not (folder / layout.REQUEST).exists():
+                    if _age(folder) > _MAKING:
+                        shutil.rmtree(folder, ignore_errors=True)
+                elif (folder / layout.DIED).exists() and _age(folder / layout.DIED) > _ENDING:
+                    self._clear_copies(folder)
+
+    def _clear_copies(self, folder: Path) -> None:
+        from envbuild.snapshot import remove_copies
+
+        request = _read_json(folder / layout.REQUEST, _TOLD)
+        if request is not None and request["snapshot"]:
+            with suppress(NotFound, Damaged):
+                remove_copies(Digest.parse(request["snapshot"]), self.store, folder / layout.WORK)
+        (folder / layout.DIED).unlink(missing_ok=True)
 
     def _record_death(self, folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         from envbuild.outputs import collect
+        from envbuild.store import writing
 
         try:
-            outputs = collect(str(folder), str(self.store.root))
+            # What it started may still be writing: these files are not made unchangeable.
+            outputs = collect(str(folder), str(self.store.root), link=False)
         except (StoreError, FileNotFoundError):
             outputs = {}
-        last = max((each.stat().st_mtime for each in folder.iterdir()), default=request["created_at"])
+        last = max((each.lstat().st_mtime for each in folder.iterdir()), default=request["created_at"])
         end = {
             "status": "Failed",
             "exit_code": None,
@@ -207,16 +233,31 @@ class Workspace:
             "outputs": outputs,
             "left": [],
         }
-        # Two readers may find the same death; the first one's word stands.
         beside = folder / f"{layout.END}.{os.getpid()}"
-        beside.write_text(json.dumps(end), encoding="ascii")
-        try:
-            os.link(beside, folder / layout.END)
-        except FileExistsError:
-            end = _read_json(folder / layout.END) or end
-        finally:
-            beside.unlink()
+        with writing(self.root):
+            try:
+                (folder / layout.DIED).touch()
+                (folder / f"{layout.END}.new").unlink(missing_ok=True)
+                beside.write_text(json.dumps(end), encoding="ascii")
+                # Two readers may find the same death; the first one's word stands.
+                os.link(beside, folder / layout.END)
+            except FileExistsError:
+                known = _read_end(folder)
+                if known is not None:
+                    return known
+                beside.replace(folder / layout.END)
+            finally:
+                beside.unlink(missing_ok=True)
         return end
+
+    def _record_loss(self, run: str, reason: str) -> dict[str, Any] | None:
+        """What there is to be said of a run whose folder cannot be read any more; ``None`` if nothing was known."""
+        try:
+            known = self.catalogue.run(run)
+        except NotFound:
+            return None
+        now = datetime.datetime.now(datetime.UTC).isoformat()
+        return None if known["ended_at"] else {**known, "status": "Failed", "reason": reason, "ended_at": now}
 
     def run(self, identity: str) -> dict[str, Any]:
         """A run by its id, or by enough of its beginning.
@@ -240,16 +281,47 @@ class Workspace:
         return Digest.parse(found.environment_id)
 
 
-def _is_old(folder: Path) -> bool:
-    # A run that is just being made has its folder a moment before its lease.
-    return time.time() - folder.stat().st_mtime > 60
+_MAKING = 60.0
+"""In seconds: a run that is just being made has its folder a moment before its lease."""
+
+_ENDING = 3600.0
+"""In seconds: what a run that died had started may go on for a while."""
+
+_TOLD = (
+    "id",
+    "experiment",
+    "command",
+    "environment",
+    "snapshot",
+    "created_at",
+    "secrets",
+    "git",
+    "seconds",
+    "variables",
+)
+_ENDED = ("status", "exit_code", "ended_at", "seconds", "outputs")
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _age(path: Path) -> float:
+    return time.time() - path.stat().st_mtime
+
+
+def _read_end(folder: Path) -> dict[str, Any] | None:
+    try:
+        return _read_json(folder / layout.END, _ENDED)
+    except Damaged:
+        # As a power cut may leave it; then nothing is known of the end.
+        return None
+
+
+def _read_json(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
+    hint = "remove its folder to forget that run"
     try:
         content = json.loads(path.read_text(encoding="ascii"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
-        raise Damaged(f"{path} is damaged: {error}", hint="remove its folder to forget that run") from error
-    return dict(content)
+    except (ValueError, OSError) as error:
+        raise Damaged(f"{path} cannot be read: {error}", hint=hint) from error
+    if not isinstance(content, dict) or not content.keys() >= set(keys):
+        raise Damaged(f"{path} is damaged: it does not say what a run is described by", hint=hint)
+    return content

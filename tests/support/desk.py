@@ -159,9 +159,8 @@ class Desk:
         """What is in the workspace and should not be after a failure: environments, and work half-done."""
         store = Path(self.variables["ENVBUILD_WORKSPACE"]) / "store"
         folders = [store / "images", store / "scratch"]
-        return sorted(
-            str(path.relative_to(store)) for folder in folders if folder.is_dir() for path in folder.iterdir()
-        )
+        found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.suffix != ".lock"]
+        return sorted(str(path.relative_to(store)) for path in found)
 
 
 @dataclass(frozen=True)
@@ -197,7 +196,12 @@ def desk(root: Path, variables: Mapping[str, str] | None = None) -> Desk:
     folder = root / "project"
     folder.mkdir(parents=True, exist_ok=True)
     (root / "home").mkdir(exist_ok=True)
-    own = {"ENVBUILD_WORKSPACE": str(root / "workspace"), "UV_CACHE_DIR": str(root / "uv-cache")}
+    own = {
+        "ENVBUILD_WORKSPACE": str(root / "workspace"),
+        "UV_CACHE_DIR": str(root / "uv-cache"),
+        # What fails here fails the next time too.
+        "UV_HTTP_RETRIES": "0",
+    }
     return Desk(root, folder, {**(variables or {}), **own})
 
 

@@ -6,9 +6,12 @@ output, everything else to standard error. `main` has the one ``except``.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
+from typing import TextIO
 
 from envbuild.cli.usage import UsageError
 from envbuild.errors import EnvbuildError
@@ -19,37 +22,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :returns: 0, or 1 for a failure, 2 for a wrong command line, 130 after Ctrl-C; for ``run`` the command's own code.
     """
-    from envbuild.cli.parser import make_parser
-
-    parser = make_parser()
-    _complete(parser)
-    asked = parser.parse_args(arguments)
+    as_json = False
     try:
+        # Names and arguments may be bytes that are no text; in JSON this is how such are written.
+        _say_everything(sys.stdout)
+        from envbuild.cli.parser import make_parser
+
+        parser = make_parser()
+        _complete(parser)
+        asked = parser.parse_args(arguments)
+        as_json = asked.json
         from envbuild.cli.context import Context
 
         module, _, function = asked.command.partition(":")
         command = getattr(import_module(f"envbuild.cli.{module}"), function)
         code: int = command(asked, Context(asked)) or 0
         sys.stdout.flush()
-    except UsageError as error:
-        sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
-        return 2
-    except EnvbuildError as error:
-        _tell(error, as_json=asked.json)
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted\n")
-        return 130
-    except BrokenPipeError:
-        # Whoever read our output has enough; Python would complain once more while it shuts down.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+    except SystemExit:
+        # The parser has written help, or what is wrong with the command line.
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _stop_writing()
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        return tell(error, as_json=as_json)
     return code
 
 
-def _tell(error: EnvbuildError, *, as_json: bool) -> None:
+def _stop_writing() -> None:
+    # Whoever read our output has enough; Python would complain once more while it shuts down.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _say_everything(stream: TextIO) -> None:
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def tell(error: BaseException, *, as_json: bool = False) -> int:
+    """Say what went wrong; gives the exit code.
+
+    What is no error of ours and none of the system's is a mistake in envbuild, and raised again.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        sys.stderr.write("\ninterrupted\n")
+        return 130
+    if isinstance(error, BrokenPipeError):
+        _stop_writing()
+        return 141
+    if isinstance(error, UsageError):
+        sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
+        return 2
+    if isinstance(error, OSError):
+        place = f": {error.filename}" if error.filename is not None else ""
+        error = EnvbuildError(f"{error.strerror or error}{place}")
+    if not isinstance(error, EnvbuildError):
+        raise error
+    _write(error, as_json=as_json)
+    return 1
+
+
+def _write(error: EnvbuildError, *, as_json: bool) -> None:
     if as_json:
         import json
 
@@ -57,6 +91,10 @@ def _tell(error: EnvbuildError, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(told) + "\n")
     from envbuild.cli.terminal import emphasis
 
+    if os.environ.get("ENVBUILD_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
     sys.stderr.write(f"{emphasis('error:', 'red')} {error}\n")
     if error.hint:
         sys.stderr.write(f"{emphasis('hint:', 'cyan')} {error.hint}\n")
@@ -64,8 +102,6 @@ def _tell(error: EnvbuildError, *, as_json: bool) -> None:
 
 def _complete(parser: object) -> None:
     """Answer the shell's question for completions, where argcomplete is installed and asks it."""
-    import os
-
     if "_ARGCOMPLETE" in os.environ:
         try:
             import argcomplete  # type: ignore[import-not-found]

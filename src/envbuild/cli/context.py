@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envbuild.cli.terminal import TerminalProgress
+from envbuild.errors import NotFound
 
 if TYPE_CHECKING:
     from envbuild.pipeline import Wishes
@@ -42,7 +43,10 @@ class Context:
     @property
     def directory(self) -> Path:
         """The folder that the command was given in."""
-        return Path.cwd()
+        try:
+            return Path.cwd()
+        except FileNotFoundError as error:
+            raise NotFound("the folder that this command was given in is not there any more") from error
 
     @cached_property
     def wishes(self) -> Wishes:

@@ -63,6 +63,11 @@ def _told(locked: Locked, project: Project, identity: str) -> str:
     sources = made.built_from_source
     if sources:
         lines.append(f"built from source: {', '.join(str(each) for each in sources)}")
+    local = [each for each in made.packages if each.artifact.kind == "directory"]
+    if local:
+        lines.append(
+            f"known by the content of its files: {', '.join(map(str, local))}; an edit makes another environment"
+        )
     lines.append(f"id {identity}")
     return "\n".join(lines)
 

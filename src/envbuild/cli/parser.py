@@ -17,6 +17,28 @@ _SPEC = (
 class _Parser(argparse.ArgumentParser):
     """Complains in our words: what is wrong, then what to do."""
 
+    runs = False
+    """Whether the words from the script, the module or ``--`` on are another program's, to be left as they are."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if not self.runs:
+            return super().parse_known_args(args, namespace)
+        end = self._own(args)
+        parsed, unknown = super().parse_known_args(args[:end], namespace)
+        parsed.words = args[end:]
+        return parsed, unknown
+
+    def _own(self, words: list[str]) -> int:
+        """How many words are envbuild's own."""
+        position = 0
+        while position < len(words) and words[position].startswith("-") and words[position] != "--":
+            word = words[position]
+            option = self._option_string_actions.get(word)
+            position += 2 if option is not None and option.nargs is None else 1
+            if word.startswith("-m"):
+                break
+        return position
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}\nhint: see '{self.prog} --help'\n")
 
@@ -51,8 +73,8 @@ class _Commands:
         self.subparsers = subparsers
         self.common = common
 
-    def add(self, name: str, command: str, text: str, **options: Any) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = self.subparsers.add_parser(
+    def add(self, name: str, command: str, text: str, **options: Any) -> _Parser:
+        parser: _Parser = self.subparsers.add_parser(
             name,
             parents=[self.common],
             help=text,
@@ -64,7 +86,8 @@ class _Commands:
         return parser
 
     def group(self, name: str, text: str) -> _Commands:
-        parser = self.subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        description = text[0].upper() + text[1:] + "."
+        parser = self.subparsers.add_parser(name, help=text, description=description, allow_abbrev=False)
         return _Commands(parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser), self.common)
 
 
@@ -77,7 +100,7 @@ def _running(commands: _Commands) -> None:
     )
     run.add_argument("-e", "--environment", metavar="SPEC", help=f"the environment: {_SPEC}")
     run.add_argument("-t", "--target", default="local", help="where to run it (default: local)")
-    run.add_argument("--name", metavar="EXPERIMENT", help="what to gather the run under")
+    run.add_argument("--name", type=_named, metavar="EXPERIMENT", help="what to gather the run under")
     run.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
     run.add_argument(
         "--variable", action="append", metavar="NAME=VALUE", default=[], help="set an environment variable for this run"
@@ -86,7 +109,8 @@ def _running(commands: _Commands) -> None:
         "--secret", action="append", metavar="NAME", default=[], help="pass on a variable, recorded by name only"
     )
     _how(run)
-    run.add_argument("words", nargs=argparse.REMAINDER, metavar="SCRIPT [ARGS…]", help="what to run")
+    run.add_argument("words", nargs="*", metavar="SCRIPT [ARGS…]", help="what to run")
+    run.runs = True
 
 
 def _how(parser: argparse.ArgumentParser) -> None:
@@ -130,7 +154,7 @@ def _making(commands: _Commands) -> None:
 def _environments(commands: _Commands) -> None:
     register = commands.add("register", "envs:register", "give an environment a name and a version")
     register.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
-    register.add_argument("--name", help="by default the definition's own, else that of its folder")
+    register.add_argument("--name", type=_named, help="by default the definition's own, else that of its folder")
     register.add_argument("--description", default="", help="what it is for")
     listed = commands.add("list", "envs:list_", "list the registered environments")
     listed.add_argument("name", metavar="NAME", nargs="?", help="list all versions of this one")
@@ -159,13 +183,13 @@ def _environments(commands: _Commands) -> None:
     export.add_argument("-o", "--output", metavar="FILE", help="by default NAME-VERSION.tar")
     imported = commands.add("import", "envs:import_", "register what export wrote")
     imported.add_argument("file", metavar="FILE")
-    imported.add_argument("--name", help="register it under another name")
+    imported.add_argument("--name", type=_named, help="register it under another name")
 
 
 def _runs(commands: _Commands) -> None:
     listed = commands.add("list", "runs:list_", "list runs, the newest first")
     listed.add_argument("--name", metavar="EXPERIMENT", help="of this experiment only")
-    listed.add_argument("--status", help="in this state only: Running, Completed, Failed, Canceled")
+    listed.add_argument("--status", choices=("Running", "Completed", "Failed", "Canceled"), help="in this state only")
     listed.add_argument("--limit", type=int, default=30, metavar="N", help="at most N (default: 30)")
     show = commands.add("show", "runs:show", "show a run with its metrics and outputs")
     show.add_argument("run", metavar="RUN", help="a run's id, or enough of its beginning")
@@ -181,6 +205,9 @@ def _runs(commands: _Commands) -> None:
         "reproduce", "runs:reproduce", "run the same id, snapshot and arguments again, and compare the outputs"
     )
     reproduce.add_argument("run", metavar="RUN")
+    reproduce.add_argument(
+        "--variable", action="append", metavar="NAME=VALUE", default=[], help="a variable that the run was given"
+    )
     reproduce.add_argument("--offline", action="store_true", help="use what is cached, never the network")
 
 
@@ -206,6 +233,12 @@ def _day(text: str) -> datetime.date:
         return datetime.date.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"not a day: {text!r} (2026-01-31 is)") from error
+
+
+def _named(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("no name: is the variable set that should hold it?")
+    return text
 
 
 def _platform(text: str) -> Any:

@@ -7,10 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from envbuild import execution, retention, warm
+from envbuild import execution, retention, supervise, warm
 from envbuild.cli.context import Context
-from envbuild.cli.usage import UsageError
-from envbuild.errors import NotFound
+from envbuild.cli.usage import UsageError, variable
+from envbuild.errors import EnvbuildError, NotFound
 from envbuild.project import Project, open_for, open_spec
 
 
@@ -20,6 +20,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     directory = context.directory
     if script is not None and not script.exists():
         raise NotFound(f"no such script: {script}", hint="a command that is no script stands behind --")
+    if arguments.environment == "":
+        raise UsageError("-e takes a SPEC, not nothing", hint="is the variable set that should name it?")
     if arguments.environment:
         project = open_spec(arguments.environment, context.workspace)
     else:
@@ -34,7 +36,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         source=source,
         target=arguments.target,
         experiment=arguments.name,
-        variables=dict(_variable(each) for each in arguments.variable),
+        variables=dict(variable(each) for each in arguments.variable),
         secrets=tuple(arguments.secret),
     )
     # What is run prints to standard output itself; with --json that belongs to the result.
@@ -42,12 +44,20 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     outcome = execution.run(
         project, order, context.workspace, context.plugins, context.wishes, out, stamp=_stamp(arguments, context)
     )
-    sys.stderr.write(outcome.summary)
+    supervise.say(outcome.summary)
     if outcome.built:
-        retention.keep_bound(context.workspace)
+        _keep_bound(context)
     if context.json:
         context.show(context.workspace.run(outcome.run), "")
     return outcome.exit_code
+
+
+def _keep_bound(context: Context) -> None:
+    # The run has ended as it has, whatever comes of this.
+    try:
+        retention.keep_bound(context.workspace)
+    except EnvbuildError as error:
+        context.progress.note(str(error))
 
 
 def _command(arguments: argparse.Namespace) -> tuple[Path | None, list[str], int]:
@@ -79,13 +89,6 @@ def _source(script: Path | None, project: Project, directory: Path) -> Path:
     if root and project.version is None and project.id is None and root.absolute() in (here, *here.parents):
         return root.absolute()
     return here
-
-
-def _variable(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise UsageError(f"--variable takes NAME=VALUE, not {text!r}", hint="see 'envbuild run --help'")
-    return name, value
 
 
 def _stamp(arguments: argparse.Namespace, context: Context) -> str | None:

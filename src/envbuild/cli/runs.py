@@ -10,8 +10,9 @@ import sys
 import time
 from typing import Any
 
-from envbuild import layout, render
+from envbuild import layout, render, supervise
 from envbuild.cli.context import Context
+from envbuild.cli.usage import variable
 from envbuild.errors import NotFound, Refused
 
 
@@ -117,7 +118,12 @@ def cancel(arguments: argparse.Namespace, context: Context) -> int:
     if process is None:
         ended = workspace.run(run["id"])
         raise Refused(f"run {run['id']} is over already: {ended['status']}")
-    os.kill(process, signal.SIGTERM)
+    try:
+        os.kill(process, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it has just come to its end
+    except PermissionError as error:
+        raise Refused(f"run {run['id']} was started by another user", hint="only they can cancel it") from error
     with context.progress.step(f"Waiting for {run['id']} to end"):
         while workspace.is_supervised(run["id"]):
             time.sleep(0.05)
@@ -144,8 +150,9 @@ def reproduce(arguments: argparse.Namespace, context: Context) -> int:
     from envbuild.runs import output_verdicts
 
     out = (2, 2) if context.json else (1, 2)
-    before, outcome = repeat(arguments.run, context.workspace, context.plugins, context.wishes, out)
-    sys.stderr.write(outcome.summary)
+    given = dict(variable(each) for each in arguments.variable)
+    before, outcome = repeat(arguments.run, context.workspace, context.plugins, context.wishes, out, given)
+    supervise.say(outcome.summary)
     after = context.workspace.run(outcome.run)
     found = output_verdicts(before, after)
     rows = [[each.path, each.verdict, _short(each.before), _short(each.after)] for each in found]
