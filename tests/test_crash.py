@@ -104,12 +104,12 @@ def whole(place: Place) -> None:
 @pytest.mark.parametrize(
     ("words", "before", "times"),
     [
-        (("run", "script.py"), renew, 16),
-        (("run", "script.py"), touch, 10),
-        (("run", "script.py"), settle, 10),
-        (("build", "."), renew, 8),
-        (("lock", "--upgrade"), renew, 6),
-        (("store", "gc", "--max-size", "0"), fill, 8),
+        (("run", "script.py"), renew, 12),
+        (("run", "script.py"), touch, 8),
+        (("run", "script.py"), settle, 8),
+        (("build", "."), renew, 5),
+        (("lock", "--upgrade"), renew, 4),
+        (("store", "gc", "--max-size", "0"), fill, 6),
     ],
     ids=["first run", "changed run", "repeated run", "build", "lock", "gc"],
 )
@@ -161,10 +161,10 @@ def test_killed_at_any_time_of_a_run_it_is_failed_and_says_why(place: Place) -> 
 
 
 def test_killed_at_random_moments_with_all_it_has_started(place: Place) -> None:
-    for number in range(12):
+    for number in range(8):
         renew(place, number)
         process = place.start("run", "script.py")
-        time.sleep(0.025 * number)
+        time.sleep(0.04 * number)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     place.do("run", "script.py")
@@ -195,7 +195,7 @@ def test_runs_and_gc_at_the_same_time_do_not_take_each_others_things(place: Plac
             place.start("run", "script.py"),
         ]
         ended = [process.communicate(timeout=60) for process in started]
-        assert [process.returncode for process in started] == [0, 0, 0], ended
+        assert [err for process, (_, err) in zip(started, ended, strict=True) if process.returncode] == []
     whole(place)
 
 

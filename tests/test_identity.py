@@ -181,7 +181,7 @@ def test_why_names_the_package_and_its_versions(desk: Desk, index: Index) -> Non
     assert "pip: removed demo<2" in told
     parsed = desk.envbuild("why", "--json", str(old.folder), str(new.folder)).json
     assert parsed["same_environment"] is False
-    assert {"path": ["plugins", "pip", "demo", "version"], "before": "1.1", "after": "2.0"} in parsed["environment"]
+    assert {"path": ["packages", "demo", "version"], "before": "1.1", "after": "2.0"} in parsed["environment"]
 
 
 def test_why_names_the_variable(desk: Desk, index: Index) -> None:

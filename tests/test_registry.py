@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -184,16 +185,24 @@ def test_a_definition_that_is_wrong_is_not_registered(place: Place) -> None:
 # -- bundles -------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A machine with an environment that has a private wheel, and that it has exported."""
+    root = tmp_path_factory.mktemp("origin")
+    made = Place(root, root / "workspace")
+    private = wheel("private", "1.0")
+    made.write(private.filename, private.data)
+    url = made.do("wheels", "add", private.filename).text.strip()
+    made.write("folder/envbuild.yml", f"name: packed\nwheels:\n  - {url}\n")
+    made.do("env", "register", "folder")
+    made.do("env", "export", "packed", "-o", "packed.tar")
+    return made
+
+
 @pytest.fixture
-def bundle(place: Place) -> Path:
-    """An environment with a private wheel, in a file."""
-    made = wheel("private", "1.0")
-    place.write(made.filename, made.data)
-    url = place.do("wheels", "add", made.filename).text.strip()
-    place.write("folder/envbuild.yml", f"name: packed\nwheels:\n  - {url}\n")
-    place.do("env", "register", "folder")
-    place.do("env", "export", "packed", "-o", "packed.tar")
-    return place.folder / "packed.tar"
+def bundle(origin: Place, tmp_path: Path) -> Path:
+    """A copy of what it has exported."""
+    return Path(shutil.copy(origin.folder / "packed.tar", tmp_path / "packed.tar"))
 
 
 @pytest.fixture
@@ -205,28 +214,28 @@ def elsewhere(tmp_path: Path) -> Place:
 
 
 def test_a_bundle_brings_the_environment_with_its_wheels_elsewhere(
-    place: Place, elsewhere: Place, bundle: Path
+    origin: Place, elsewhere: Place, bundle: Path
 ) -> None:
     version = elsewhere.do("env", "import", bundle, "--json").json
 
     assert (version["name"], version["version"]) == ("packed", "1")
-    assert version["id"] == place.do("env", "show", "packed", "--json").json["id"]
+    assert version["id"] == origin.do("env", "show", "packed", "--json").json["id"]
     assert elsewhere.do("run", "-e", "packed", "script.py").text == "1.0\n"
     assert elsewhere.last()["environment"]["id"] == version["id"]
     elsewhere.do("env", "import", bundle, "--name", "renamed")
     assert listed(elsewhere) == [("packed", "1"), ("renamed", "1")]
 
 
-def test_the_same_environment_gives_the_same_bundle(place: Place, elsewhere: Place, bundle: Path) -> None:
-    place.do("env", "export", "packed", "-o", "again.tar")
+def test_the_same_environment_gives_the_same_bundle(origin: Place, elsewhere: Place, bundle: Path) -> None:
+    origin.do("env", "export", "packed", "-o", "again.tar")
     elsewhere.do("env", "import", bundle)
     elsewhere.do("env", "export", "packed", "-o", "third.tar")
 
-    assert (place.folder / "again.tar").read_bytes() == bundle.read_bytes()
+    assert (origin.folder / "again.tar").read_bytes() == bundle.read_bytes()
     assert (elsewhere.folder / "third.tar").read_bytes() == bundle.read_bytes()
-    place.do("env", "export", "packed")
-    assert (place.folder / "packed-1.tar").exists()
-    assert sorted(each.name for each in place.folder.iterdir() if each.name.startswith(".")) == []
+    origin.do("env", "export", "packed")
+    assert (origin.folder / "packed-1.tar").exists()
+    assert sorted(each.name for each in origin.folder.iterdir() if each.name.startswith(".")) == []
 
 
 def test_what_only_this_machine_has_is_not_exported(place: Place) -> None:

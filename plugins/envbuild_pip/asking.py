@@ -40,27 +40,13 @@ def requirements_file(definition: Definition, private: Mapping[str, Path], pinne
     :param private: where each private wheel lies, by the package's name.
     :param pinned: what other plugins install, to be taken as given by version.
     """
-    lines = list(index_lines(definition))
-    lines += [spelled_out(line(each, definition.root), definition) for each in definition.pip]
+    lines = [spelled_out(line(each, definition.root), definition) for each in definition.pip]
     for wheel in definition.wheels:
         extras = f"[{','.join(wheel.extras)}]" if wheel.extras else ""
         marker = f" ; {wheel.marker}" if wheel.marker else ""
         lines.append(f"{wheel.name}{extras} @ {private[wheel.name].as_uri()}{marker}")
     lines += [f"{each.name}=={each.version}" for each in pinned if each.version]
     return "\n".join(lines) + "\n"
-
-
-def index_lines(definition: Definition) -> Iterable[str]:
-    """Where uv is to look, as lines of a requirements file."""
-    options = definition.options
-    if options.no_index:
-        yield "--no-index"
-    if options.index_url:
-        yield f"--index-url {spelled_out(options.index_url, definition)}"
-    for url in options.extra_index_urls:
-        yield f"--extra-index-url {spelled_out(url, definition)}"
-    for place in options.find_links:
-        yield f"--find-links {located(spelled_out(place, definition), definition.root)}"
 
 
 def spelled_out(text: str, definition: Definition) -> str:
@@ -133,6 +119,8 @@ def compile_arguments(
         arguments += [f"--python-version={python}", f"--python-platform={triple(platform)}"]
     if definition.as_of:
         arguments.append(f"--exclude-newer={cutoff(definition.as_of)}")
+    if options.no_index:
+        arguments.append("--no-index")
     if options.pre:
         arguments.append("--prerelease=allow")
     arguments += [f"--no-binary={name}" for name in options.no_binary]

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from envbuild import Definition
 from envbuild_pip.asking import URL, located, spelled_out
+from envbuild_pip.uv import settings
 
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 
@@ -46,18 +47,26 @@ def opened(url: str, definition: Definition, variables: Mapping[str, str]) -> st
     return _with(url, _nearest(url, _of_definition(definition, variables)))
 
 
-def index_variables(definition: Definition, variables: Mapping[str, str]) -> dict[str, str]:
-    """The definition's indexes as uv's variables, for calls that take no requirements file.
+def with_indexes(definition: Definition, variables: Mapping[str, str]) -> dict[str, str]:
+    """``variables`` with the definition's indexes as uv's own; an index of the definition replaces the machine's.
 
     On the command line everybody on this machine could read the credentials in them.
     """
-    options = definition.options
-    told = {name: [filled_in(spelled_out(url, definition), variables) for url in urls] for name, urls in (
-        ("UV_DEFAULT_INDEX", [options.index_url] if options.index_url else []),
-        ("UV_INDEX", [*options.extra_index_urls, *variables.get("UV_INDEX", "").split()]),
-        ("UV_FIND_LINKS", [located(each, definition.root) for each in options.find_links]),
-    )}  # fmt: skip
-    return {name: ("," if name == "UV_FIND_LINKS" else " ").join(urls) for name, urls in told.items() if urls}
+    found, options = settings(variables), definition.options
+    if options.index_url:
+        found["UV_DEFAULT_INDEX"] = _told(options.index_url, definition, variables)
+        found.pop("UV_INDEX_URL", None)
+    if options.extra_index_urls:
+        extra = [_told(url, definition, variables) for url in options.extra_index_urls]
+        found["UV_INDEX"] = " ".join([*extra, *found.get("UV_INDEX", "").split()])
+    if options.find_links:
+        links = [_told(located(each, definition.root), definition, variables) for each in options.find_links]
+        found["UV_FIND_LINKS"] = ",".join([*links, *filter(None, [found.get("UV_FIND_LINKS")])])
+    return found
+
+
+def _told(url: str, definition: Definition, variables: Mapping[str, str]) -> str:
+    return filled_in(spelled_out(url, definition), variables)
 
 
 def user_and_password(url: str, definition: Definition, variables: Mapping[str, str]) -> str | None:

@@ -27,7 +27,7 @@ from envbuild import (
     Store,
 )
 from envbuild_pip import interpreters
-from envbuild_pip.credentials import index_variables, opened, write_private
+from envbuild_pip.credentials import opened, with_indexes, write_private
 from envbuild_pip.projects import copy_of
 from envbuild_pip.resolving import wheel_file
 from envbuild_pip.uv import is_network_trouble, run_uv
@@ -88,7 +88,7 @@ def install(definition: Definition, lock: Lock, prefix: Path, request: BuildRequ
     file = request.scratch / "pylock.toml"
     here = tuple(_here(each, definition, lock, request) for each in packages)
     write_private(file, replace(lock, packages=here).to_toml())
-    variables = {**_REPRODUCIBLE, **request.variables, **index_variables(definition, request.variables), **_WATCHED}
+    variables = {**_REPRODUCIBLE, **with_indexes(definition, request.variables), **_WATCHED}
     sources = [each.name for each in lock.built_from_source]
     if request.anew:
         _forget_cached(packages, request)

@@ -80,7 +80,7 @@ def find(wanted: SpecifierSet, asked: str, variables: Mapping[str, str]) -> Inte
     found = choose(wanted, candidates)
     if found:
         return found
-    listed = ", ".join(str(each) for each in candidates) or "none"
+    listed = ", ".join(str(each) for each in candidates if each.version >= OLDEST) or "none"
     raise PythonNotFound(
         f"no Python on this machine fits {asked!r}; found: {listed}",
         hint=f"install one ('uv python install {_example(asked)}' does), or ask for another in the definition",

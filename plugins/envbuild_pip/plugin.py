@@ -17,7 +17,6 @@ from envbuild import (
     Finding,
     Image,
     Lock,
-    Package,
     Platform,
     Resolution,
     hookimpl,
@@ -45,24 +44,13 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
 
 @hookimpl
 def compute_hash(definition: Definition, lock: Lock) -> Mapping[str, Any] | None:  # noqa: ARG001
-    """Give each package's version and digest; a local project counts by its content, a repository by its commit."""
-    return {each.name: _identity(each, lock) for each in lock.of_kind("pip")} or None
+    """Give the files of local projects: they are the only artifacts of which a lock has no digest or commit."""
+    local = [each for each in lock.of_kind("pip") if each.artifact.kind == "directory"]
+    if not local:
+        return None
+    from envbuild_pip.projects import content
 
-
-def _identity(package: Package, lock: Lock) -> dict[str, Any]:
-    artifact = package.artifact
-    found: dict[str, Any] = {"version": package.version} if package.version else {}
-    if artifact.digest:
-        found["sha256"] = artifact.digest.hex
-    elif artifact.kind == "vcs":
-        found["revision"] = artifact.revision
-    else:
-        from envbuild_pip.projects import content
-
-        found["files"] = content(package, lock)
-    if artifact.subdirectory:
-        found["subdirectory"] = artifact.subdirectory
-    return found
+    return {each.name: {"files": content(each, lock)} for each in local}
 
 
 @hookimpl(trylast=True)
@@ -92,7 +80,7 @@ def checkup(variables: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("uv", "error", complaint, "pip install --force-reinstall uv")
         return
     yield Finding("uv", "ok", f"{told.strip()} ({find_uv()})")
-    found = interpreters.installed(variables)
+    found = [each for each in interpreters.installed(variables) if each.version >= interpreters.OLDEST]
     if found:
         yield Finding("Pythons", "ok", ", ".join(str(each) for each in found))
     else:

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from envbuild import Definition, LockRequest, Package, Platform, PythonNotFound, Resolution, ResolutionFailed
 from envbuild_pip import answering, asking, interpreters, projects
-from envbuild_pip.credentials import write_private
+from envbuild_pip.credentials import with_indexes, write_private
 from envbuild_pip.uv import is_network_trouble, run_uv
 
 _TRIES = 8
@@ -123,6 +123,10 @@ def _is_for_want_of_wheels(complaint: str) -> bool:
 
 
 def _failure(complaint: str) -> ResolutionFailed:
+    if "Git operation failed" in complaint:
+        return ResolutionFailed(
+            f"a repository could not be fetched\n{complaint}", hint="check its address, and that git may read it"
+        )
     if is_network_trouble(complaint):
         return ResolutionFailed(
             f"an index could not be reached\n{complaint}", hint="check the network, or use --offline"
@@ -139,6 +143,7 @@ class _Compile:
         self.definition = definition
         self.resolution = resolution
         self.request = resolution.request
+        self.variables = with_indexes(definition, resolution.request.variables)
         self.root = definition.root or Path.cwd()
         self.target = None if resolution.interpreter and platform == Platform.here() else platform
         interpreter = resolution.interpreter or _any_interpreter(self.request)
@@ -172,8 +177,7 @@ class _Compile:
         return newer or "no wheels with a matching" in complaint
 
     def _wheels_of(self, wanted: str) -> tuple[bool, str]:
-        lines = "\n".join((*asking.index_lines(self.definition), wanted)) + "\n"
-        text, complaint = self._compile(lines, "", [":all:"], previous=False, extra=["--no-deps"])
+        text, complaint = self._compile(f"{wanted}\n", "", [":all:"], previous=False, extra=["--no-deps"])
         return text is not None, complaint
 
     def _compile(
@@ -200,7 +204,7 @@ class _Compile:
         names = [projects.name_of(folder) for folder in asking.folders(self.definition, self.root)]
         arguments += [f"--refresh-package={name}" for name in names if name]
         command = [*arguments, *extra, f"--constraints={bounds}", f"--output-file={output}", str(source)]
-        code, _, complaint = run_uv(command, variables=self.request.variables, directory=scratch)
+        code, _, complaint = run_uv(command, variables=self.variables, directory=scratch)
         if code != 0:
             return None, complaint.replace(str(scratch) + "/", "")
         return output.read_text(encoding="utf-8"), ""

@@ -6,11 +6,9 @@ What it depends on is left to pip, which sees the wheel in the resolution.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from envbuild import Artifact, Definition, Lock, Package, Platform, Resolution, Store, WheelRef, hookimpl
+from envbuild import Artifact, Definition, Package, Platform, Resolution, Store, WheelRef, hookimpl
 
 
 @hookimpl
@@ -58,13 +56,3 @@ def _package(wheel: WheelRef, store: Store) -> Package:
             filename=wheel.filename,
         ),
     )
-
-
-@hookimpl
-def compute_hash(definition: Definition, lock: Lock) -> Mapping[str, Any] | None:  # noqa: ARG001
-    """Give each private wheel's version and digest."""
-    return {
-        each.name: {"version": each.version, "sha256": each.artifact.digest.hex}
-        for each in lock.of_kind("wheel")
-        if each.artifact.digest
-    } or None

@@ -73,6 +73,8 @@ def _workspace(workspace: Workspace) -> Iterator[Finding]:
             )
     except EnvbuildError as error:
         yield Finding("store", "error", str(error), error.hint or remedy)
+    except OSError as error:
+        yield Finding("store", "error", f"{error.strerror}: {error.filename}", remedy)
 
 
 def _disk(workspace: Workspace) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from envbuild import git, layout, pipeline, snapshot, supervise
+from envbuild import git, layout, pipeline, snapshot, supervise, warm
 from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError, NotFound
 from envbuild.outcome import RunHandle, RunRequest
@@ -111,6 +111,7 @@ def run(
     with ExitStack() as stack:
         prepared = stack.enter_context(_held(project, workspace, plugins, wishes))
         name, version = order.known_as or _recorded_as(project, workspace)
+        noted = _noted(prepared, workspace)
         environment = {
             "name": name,
             "version": version,
@@ -147,7 +148,7 @@ def run(
             folder, start, lambda: record, lambda: snapshot.laid_out(taken, source), masked, out
         )
     if stamp and source is not None:
-        _leave_stamp(stamp, began, record, order, prepared, started[0], workspace, source, taken)
+        _leave_stamp(stamp, began, record, order, prepared, started[0], workspace, source, taken, noted)
     return Outcome(
         run=folder.run,
         exit_code=end["exit_code"],
@@ -157,6 +158,15 @@ def run(
         summary=supervise.summary(folder, environment, end),
         built=prepared.built,
     )
+
+
+def _noted(prepared: Prepared, workspace: Workspace) -> dict[str, tuple[str, str, str]]:
+    """What this run has put in its place itself, as it is now: a change of it from here on is somebody else's."""
+    names = str(workspace.root / layout.NAMES)
+    noted = {names: warm.facts_of(names)}
+    if prepared.locked.file and prepared.locked.written:
+        noted[str(prepared.locked.file)] = prepared.locked.written
+    return noted
 
 
 def _checked(experiment: str) -> str:
@@ -246,6 +256,7 @@ def _leave_stamp(
     workspace: Workspace,
     source: snapshot.Source,
     taken: snapshot.Snapshot,
+    noted: Mapping[str, tuple[str, str, str]],
 ) -> None:
     from envbuild import stamping
 
@@ -261,6 +272,7 @@ def _leave_stamp(
             lease=workspace.store.root / layout.LEASES / prepared.id.hex,
             source=source,
             taken=taken,
+            noted=noted,
         )
 
 

@@ -155,10 +155,8 @@ def _moved(earlier: Digest, identity: Digest, workspace: Workspace) -> list[str]
 def _told(difference: Difference) -> str:
     """A difference of two environments in the words of packages where it is one."""
     path = difference.path
-    if len(path) >= 4 and path[0] == "plugins" and path[2] == "packages":
-        path = path[3:]
-    elif len(path) >= 3 and path[0] == "plugins":
-        path = path[2:]
+    if len(path) >= 3:
+        path = path[1:] if path[0] == "packages" else path[2:] if path[0] == "plugins" else path
     return str(Difference(path, difference.before, difference.after))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import Damaged
-from envbuild.lock import Lock
+from envbuild.lock import Lock, Package
 
 SCHEME = 1
 """The version of the canonical form; it is part of the hashed bytes."""
@@ -87,7 +87,9 @@ def lock_document(definition: Definition) -> Document:
 
 
 def environment_document(lock: Lock, answers: Mapping[str, Mapping[str, Any]]) -> Document:
-    """What the environment's id is taken of.
+    """What the environment's id is taken of: Python, platform, every artifact of the lock, and what plugins add.
+
+    Where an artifact comes from does not count, nor which plugin installs it: the same bytes are the same package.
 
     :param answers: what each plugin's ``compute_hash`` gave, by the plugin's name; empty ones are left out, so
         that installing a plugin that has nothing to say about an environment does not change its id.
@@ -98,9 +100,23 @@ def environment_document(lock: Lock, answers: Mapping[str, Mapping[str, Any]]) -
             "recipe": RECIPE,
             "python": lock.python,
             "platform": str(lock.platform),
+            "packages": {each.name: _artifact(each) for each in lock.packages},
             "plugins": {name: answer for name, answer in answers.items() if answer},
         },
     )
+
+
+def _artifact(package: Package) -> dict[str, Any]:
+    artifact = package.artifact
+    found = {
+        "version": package.version,
+        "sha256": artifact.digest.hex if artifact.digest else None,
+        "revision": artifact.revision,
+        "subdirectory": artifact.subdirectory,
+        "editable": artifact.editable or None,
+        "details": dict(package.details) or None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,14 +57,15 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
 
 @hookspec
 def compute_hash(definition: Definition, lock: Lock) -> Mapping[str, Any] | None:
-    """Say which facts about an environment are yours and make it another environment when they change.
+    """Say which facts make this another environment when they change, besides what the lock says.
 
-    Every plugin is asked. Each answer is put under the plugin's name into one document, and the environment's id
-    is the SHA-256 of that document; it is kept, so that ``envbuild why`` can say what changed. Give whatever
-    somebody would want to be told ("numpy: 2.3.0 → 2.4.0"), by name.
+    Every plugin is asked. Python, platform and every artifact of the lock (name, version, digest or revision, details)
+    are in the document already that the environment's id is the SHA-256 of; each answer is put beside them under the
+    plugin's name. The document is kept, so that ``envbuild why`` can say what changed: give whatever somebody would
+    want to be told, by name. Most plugins have nothing to add; one that installs a folder adds what is in it.
 
     Equal environments give equal answers on every machine, at any hour: no paths, no times, no names that people
-    give to things, no values of variables, no secrets. Python's version and the platform are in the document already.
+    give to things, no values of variables, no secrets.
 
     :param definition: what was asked for.
     :param lock: what will be installed.

@@ -26,7 +26,7 @@ from envbuild.errors import Damaged, NotFound, Refused
 from envbuild.image import Image
 from envbuild.layout import IMAGE, IMAGES, LEASES, PREFIX
 from envbuild.platform import Platform
-from envbuild.seal import Seal, check, compare, from_json, seal, to_json
+from envbuild.seal import Seal, Sealed, check, compare, expect, from_json, seal, to_json
 from envbuild.seal import tree_digest as tree_digest
 from envbuild.store import Damage, Store, delete_tree, is_leased, lease, no_lease, sync_folder, writing
 
@@ -198,7 +198,7 @@ class Images:
         """
         with self._leased(id):
             try:
-                return compare(self.home(id), self._seal(id))
+                return compare(self.home(id), expect(self._seal(id), self.home(id)))
             except Damaged:
                 return (Damage("edited", f"../{SEAL}"),)
 
@@ -216,10 +216,11 @@ class Images:
         """
         with self._leased(id):
             resealed = self._mend_seal(id, fresh)
-            sealed, home = self._seal(id), self.home(id)
+            home = self.home(id)
+            expected = expect(self._seal(id), home, fresh)
             # First what is in the way: a file where a folder should be hides all that is missing in it.
-            damages = sorted(compare(home, sealed), key=lambda damage: damage.what != "unexpected")
-            outcome = {damage.path: self._mend(damage, sealed, home, fresh) for damage in damages}
+            damages = sorted(compare(home, expected), key=lambda damage: damage.what != "unexpected")
+            outcome = {damage.path: self._mend(damage, expected.paths, home, fresh) for damage in damages}
         hopeless = [path for path, mended in outcome.items() if not mended]
         if hopeless:
             raise Damaged(
@@ -240,7 +241,7 @@ class Images:
             return (f"../{SEAL}",)
         return ()
 
-    def _mend(self, damage: Damage, sealed: Seal, home: Path, fresh: Path) -> bool:
+    def _mend(self, damage: Damage, expected: Mapping[str, Sealed], home: Path, fresh: Path) -> bool:
         place, source = home / damage.path, fresh / damage.path
         if damage.what == "unexpected":
             with writing(self.store.root):
@@ -254,7 +255,7 @@ class Images:
                 shutil.copy2(source, made, follow_symlinks=False)
             except FileNotFoundError:
                 return False
-            if check(scratch, made.name, sealed[damage.path]) is not None:
+            if check(scratch, made.name, expected[damage.path]) is not None:
                 return False
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.is_dir() and not place.is_symlink():

@@ -17,7 +17,7 @@ from typing import Literal
 from packaging.utils import canonicalize_name
 
 from envbuild.catalogue import EnvironmentVersion
-from envbuild.definition import Definition
+from envbuild.definition import Definition, python_range
 from envbuild.digest import Digest
 from envbuild.errors import BuildFailed, EnvbuildError, LockError, LockOutdated, NotFound, StoreError
 from envbuild.fingerprint import definition_document, differences, environment_document, lock_document
@@ -183,7 +183,7 @@ def resolve(
     """
     definition = project.definition
     as_of = wishes.as_of or definition.as_of or (before.as_of if before and not wishes.upgrade else None)
-    asked = replace(definition, as_of=as_of, python=wishes.python or definition.python)
+    asked = replace(definition, as_of=as_of, python=_both(definition.python, wishes.python))
     count = len(definition.pip) + len(definition.wheels) + len(definition.conda)
     doing = f"Resolving {count} requirement{'' if count == 1 else 's'} of {project.name}"
     with workspace.store.scratch("lock") as scratch, wishes.progress.step(doing):
@@ -220,6 +220,13 @@ def resolve(
         inputs={path: str(digest) for path, digest in resolution.inputs.items()},
         root=definition.root,
     )
+
+
+def _both(asked: str | None, wished: str | None) -> str | None:
+    """The Pythons that the definition admits and the command line asks for."""
+    if asked is None or wished is None:
+        return wished or asked
+    return f"{python_range(asked)},{python_range(wished)}"
 
 
 def _ask_resolvers(definition: Definition, resolution: Resolution, platform: Platform, plugins: Plugins) -> set[str]:

@@ -82,7 +82,7 @@ class Plugins:
             except (EnvbuildError, KeyboardInterrupt):
                 raise
             # What a stranger's code raises is told with the stranger's name, and the whole of it is chained.
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 name = implementation.plugin_name
                 raise PluginError(
                     f"the plugin {name!r} failed in {hook}: {type(error).__name__}: {error}",
@@ -110,7 +110,7 @@ class Plugins:
             plugin = point.load()
             self._accept(plugin, point.name)
         # Whatever a stranger's module raises on import must not take envbuild down.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.manager.unregister(name=point.name)
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             self.found.append(Plugin(name=point.name, module=point.value, distribution=distribution, error=reason))

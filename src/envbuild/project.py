@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ class Project:
     :param inputs: the files that the definition was read from.
     :param version: the registered version that was asked for.
     :param id: the id that was asked for.
+    :param group: the dependency group or extra that was asked for.
     :param searched: the folders that were looked into for a definition.
     """
 
@@ -39,24 +41,34 @@ class Project:
     inputs: tuple[Path, ...] = ()
     version: EnvironmentVersion | None = None
     id: Digest | None = None
+    group: str | None = None
     searched: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
-        """What the environment is called: by its definition, else by its file or folder."""
-        if self.definition.name:
-            return self.definition.name
+        """What the environment is called: by its definition, else by its folder; a script by itself.
+
+        Another definition in the same folder, and a group, is another environment and gets another name.
+        """
         source = self.definition.source
         if source is None:
-            return "environment"
-        named_after = source.stem if source.suffix == ".py" else source.absolute().parent.name
+            return self.definition.name or "environment"
+        named_after = self.definition.name or normal(source).parent.name
+        if source.suffix == ".py" and not self.definition.name:
+            named_after = source.stem
+        elif self.group:
+            named_after += f"-{self.group}"
+        elif source.name not in reading.DEFINITION_FILES and not self.definition.name:
+            named_after += f"-{source.stem}"
         return re.sub(r"[^A-Za-z0-9._-]+", "-", named_after).strip("-._") or "environment"
 
     @property
     def source(self) -> str:
         """What the catalogue remembers its resolutions by."""
         source = self.definition.source
-        return str(source.absolute()) if source and not self.version else self.spec
+        if source is None or self.version:
+            return self.spec
+        return f"{normal(source)}:{self.group}" if self.group else str(normal(source))
 
     def read_lock(self, platform: Platform) -> Lock | None:
         """The lock for ``platform``, or ``None`` if there is none yet.
@@ -166,7 +178,7 @@ def _open_path(path: Path, group: str | None) -> Project:
     spec = f"{path}:{group}" if group else str(path)
     if definition.pylock:
         return Project(definition=definition, spec=spec, inputs=inputs)
-    return Project(definition=definition, spec=spec, inputs=inputs, lock_file=lock_file_for(path, group))
+    return Project(definition=definition, spec=spec, inputs=inputs, lock_file=lock_file_for(path, group), group=group)
 
 
 def _open_registered(spec: str, workspace: Workspace) -> Project:
@@ -202,8 +214,9 @@ def _open_id(found: Digest, workspace: Workspace) -> Project:
 def open_for(script: Path | None, directory: Path) -> Project:
     """Find the definition of a script, or of a command run in ``directory``, where none was named.
 
-    A PEP 723 block in the script comes first, then the definition in its folder or the nearest folder above it (up to
-    ``directory``, if the script lies below that), else an empty definition.
+    A PEP 723 block in the script comes first, then the definition in its folder or the nearest folder above it, else an
+    empty definition. Above means up to the repository's top; outside of one up to ``directory``, if the script lies
+    below that.
     """
     if script is not None and script.suffix == ".py" and reading.has_script_block(script):
         definition, inputs = reading.read_with_inputs(script)
@@ -217,8 +230,12 @@ def open_for(script: Path | None, directory: Path) -> Project:
 
 
 def _folders(script: Path | None, directory: Path) -> list[Path]:
-    if script is None:
-        return [directory]
-    start = script.absolute().parent
+    start = normal(script).parent if script else normal(directory)
     above = [start, *start.parents]
-    return above[: above.index(directory.absolute()) + 1] if directory.absolute() in above else [start]
+    top = next((each for each in above if (each / ".git").exists()), None) or normal(directory)
+    return above[: above.index(top) + 1] if top in above else [start]
+
+
+def normal(path: Path) -> Path:
+    """``path`` from the root, without ``..``; links stay as they are, since that is what users see."""
+    return Path(os.path.abspath(path))  # noqa: PTH100

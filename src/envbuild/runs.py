@@ -67,7 +67,7 @@ def _environments(a: Mapping[str, Any], b: Mapping[str, Any], workspace: Workspa
         except NotFound:
             return
         for found in differences(documents[0], documents[1]):
-            yield RunDifference(" ".join(found.path[2:] or found.path), found.before, found.after)
+            yield RunDifference(" ".join(found.path[1:] or found.path), found.before, found.after)
 
 
 def _sources(a: Mapping[str, Any], b: Mapping[str, Any], workspace: Workspace) -> Iterator[RunDifference]:

@@ -241,7 +241,8 @@ def _keep(each: SourceFile, origin: Path, store: Store) -> dict[str, Any]:
     try:
         if each.is_link:
             return {"link": os.readlink(origin)}  # noqa: PTH115
-        digest = store.put_file(origin)
+        # A power cut that spoils it leaves the source folder too, from which it is kept again.
+        digest = store.put_file(origin, durable=False)
     except (FileNotFoundError, NotFound) as error:
         raise NotFound(f"{origin} went away while it was read", hint=_LEAVE_OUT) from error
     except StoreError as error:

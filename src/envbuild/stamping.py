@@ -11,15 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envbuild import git, layout, reading, snapshot
+from envbuild import git, reading, snapshot
 from envbuild.project import for_platform
 from envbuild.warm import FORMAT, facts_of, installation
 
 if TYPE_CHECKING:
     from envbuild.pipeline import Prepared
 
-_GRAIN = 50_000_000
-"""Two changes within this time, in nanoseconds, may leave a file with the same time of change."""
+_GRAIN = 20_000_000
+"""Two changes within this time, in nanoseconds, may leave a file with the same time of change: file systems count in
+ticks of the kernel, of which there are at least a hundred a second."""
 
 
 def leave(
@@ -33,6 +34,7 @@ def leave(
     lease: Path,
     source: snapshot.Source,
     taken: snapshot.Snapshot,
+    noted: Mapping[str, tuple[str, str, str]],
 ) -> None:
     """Write the stamp of a run, or remove it where a repetition could not be told from a change.
 
@@ -41,15 +43,11 @@ def leave(
     :param starter: the function that starts it again (see the hook ``run_target``), if there is one.
     :param lease: what a process that uses the environment holds.
     :param began: when the run's definition was looked at first, in nanoseconds since 1970.
+    :param noted: files that this run itself has put in their place, and what `facts_of` said right after that.
     """
     files = list(_files(source, taken))
     own = [(str(source.root / each.path).rstrip("/"), _facts(each.stat)) for each in source.folders]
-    names = str(stamp.parent.parent / layout.NAMES)
-    other = {path: facts_of(path) for path in (*_looked_at(prepared, source), names)}
-    written = prepared.locked.written
-    if written and prepared.locked.file:
-        other.pop(str(prepared.locked.file), None)
-        own.append((str(prepared.locked.file), written))
+    other = {path: facts_of(path) for path in _looked_at(prepared, source) if path not in noted}
     seen = [facts for _, _, facts in files] + [facts for _, facts in own]
     if (
         starter is None
@@ -59,7 +57,7 @@ def leave(
     ):
         stamp.unlink(missing_ok=True)
         return
-    checks = sorted({**other, **dict(own)}.items())
+    checks = sorted({**other, **dict(own), **noted}.items())
     environment = record["environment"]
     words = [
         *(FORMAT, installation(), starter, str(prepared.image.path)),

@@ -20,6 +20,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol, TypeVar
 
@@ -91,6 +92,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._blobs = os.path.join(root, BLOBS)  # noqa: PTH118  joining paths takes longer than keeping a small file
         self._prepared = False
 
     def __repr__(self) -> str:
@@ -101,6 +103,9 @@ class Store:
     def path(self, digest: Digest) -> Path:
         """Where the blob is kept, whether or not it is there; to be read, never to be written."""
         return self.root / BLOBS / digest.hex
+
+    def _place(self, digest: Digest) -> str:
+        return f"{self._blobs}/{digest.hex}"
 
     def __contains__(self, digest: object) -> bool:
         return isinstance(digest, Digest) and self.path(digest).exists()
@@ -117,41 +122,52 @@ class Store:
 
     # In
 
-    def put(self, data: bytes) -> Digest:
+    def put(self, data: bytes, *, durable: bool = True) -> Digest:
         """Keep ``data``; nothing is written if it is there already.
 
+        :param durable: see to it that it outlasts a power cut. Without, one may leave a blob of the wrong size, which
+            the next put of it mends, or with the wrong content, which `verify` finds. That will do, and is much
+            quicker, for what can be had again, such as copies of files that are still in the source folder.
         :raises StoreError: the store cannot be written.
         """
-        digest = Digest.of(data)
-        if not self._present(digest, len(data)):
-            with self._temporary() as temporary:
-                temporary.write(data)
-                temporary.settle(self.path(digest), _READ_ONLY)
-        return digest
+        return self._put_bytes(Digest.of(data), data, durable)
 
-    def put_file(self, path: Path, *, expected: Digest | None = None, link: bool = False) -> Digest:
+    def put_file(
+        self, path: Path, *, expected: Digest | None = None, link: bool = False, durable: bool = True
+    ) -> Digest:
         """Keep what ``path`` holds.
 
         :param expected: what it has to be.
         :param link: make the file itself the blob where the file system allows it. It is then read-only and its time
             is now; whoever edits it all the same damages the blob.
+        :param durable: as in `put`.
         :raises NotFound: there is no such file.
         :raises Damaged: it is not what was expected; nothing is kept.
-        :raises StoreError: the store cannot be written, or ``path`` is not a file.
+        :raises StoreError: the store cannot be written, or ``path`` is not a file or cannot be read.
         """
-        source = _regular_file(path)
-        if link:
-            digest = self._put_link(source, path, expected)
+        found = _regular_file(path)
+        if link and found.st_uid == os.geteuid():
+            digest = self._put_link(path, expected, durable)
             if digest is not None:
                 return digest
-        with _opened(source) as stream:
+        with _opened(path) as stream:
+            if found.st_size <= _CHUNK:
+                data = stream.read()
+                return self._put_bytes(_as_expected(Digest.of(data), expected, str(path)), data, durable)
             if expected is None or expected in self:
                 # To read it twice is cheaper than to write what is there already.
                 digest = _as_expected(Digest.of_stream(stream), expected, str(path))
                 if self._present(digest, stream.tell()):
                     return digest
                 stream.seek(0)
-            return self._put_stream(stream, str(path), expected, None)
+            return self._put_stream(stream, str(path), expected, None, durable=durable)
+
+    def _put_bytes(self, digest: Digest, data: bytes, durable: bool) -> Digest:
+        if not self._present(digest, len(data)):
+            with self._temporary() as temporary:
+                temporary.write(data)
+                temporary.settle(self._place(digest), _READ_ONLY, durable=durable)
+        return digest
 
     def put_stream(self, stream: Readable, *, expected: Digest | None = None, size: int | None = None) -> Digest:
         """Keep what ``stream`` gives, and check it while it comes in.
@@ -164,7 +180,9 @@ class Store:
         """
         return self._put_stream(stream, "what came", expected, size)
 
-    def _put_stream(self, stream: Readable, name: str, expected: Digest | None, size: int | None) -> Digest:
+    def _put_stream(
+        self, stream: Readable, name: str, expected: Digest | None, size: int | None, *, durable: bool = True
+    ) -> Digest:
         hasher, count = hashlib.sha256(), 0
         with self._temporary() as temporary:
             while chunk := stream.read(_CHUNK):
@@ -177,34 +195,34 @@ class Store:
                 raise Damaged(f"{name} ended after {count} of {size} bytes", hint=_TRY_AGAIN)
             digest = _as_expected(Digest(hasher.hexdigest()), expected, name)
             if not self._present(digest, count):
-                temporary.settle(self.path(digest), _READ_ONLY)
+                temporary.settle(self._place(digest), _READ_ONLY, durable=durable)
         return digest
 
-    def _put_link(self, source: Path, name: Path, expected: Digest | None) -> Digest | None:
-        """Make ``source`` a blob by giving it a second name; ``None`` where that is not possible."""
-        if source.stat().st_uid != os.geteuid():
-            return None
+    def _put_link(self, path: Path, expected: Digest | None, durable: bool) -> Digest | None:
+        """Make the file a blob by giving it a second name; ``None`` where that is not possible."""
         with self.scratch("link") as folder:
             linked = folder / "blob"
             try:
-                os.link(source, linked)
+                # A link to a symbolic link would not be the content.
+                os.link(path.resolve(), linked)
             except OSError as error:
                 if error.errno in _CANNOT_LINK:
                     return None
                 raise
             with _opened(linked) as stream:
-                digest = _as_expected(Digest.of_stream(stream), expected, str(name))
+                digest = _as_expected(Digest.of_stream(stream), expected, str(path))
                 if not self._present(digest, os.fstat(stream.fileno()).st_size):
                     # A time long past would let gc take the new blob for one that nobody wants.
                     os.utime(linked)
-                    _Temporary(linked, stream.fileno(), self.root).settle(self.path(digest), _READ_ONLY)
+                    made = _Temporary(str(linked), stream.fileno(), self.root)
+                    made.settle(self._place(digest), _READ_ONLY, durable=durable)
         return digest
 
     def _present(self, digest: Digest, size: int) -> bool:
         """Say whether the blob is there, and see to it that gc leaves it alone for a while if it is."""
-        path = self.path(digest)
+        path = self._place(digest)
         try:
-            if path.stat().st_size != size:
+            if os.stat(path).st_size != size:  # noqa: PTH116  see _blobs
                 return False
             with _flock(self.root / LOCKS / _BLOBS_LOCK, fcntl.LOCK_SH):
                 os.utime(path)
@@ -326,7 +344,7 @@ class Store:
         """
         self.prepare()
         folder = self.root / SCRATCH / "-".join(filter(None, (_plain(label), _token())))
-        with self._held(folder.with_name(f"{folder.name}.lock")):
+        with self._held(f"{folder}.lock"):
             with writing(self.root):
                 folder.mkdir()
             try:
@@ -392,24 +410,25 @@ class Store:
         """
         with self._temporary() as temporary:
             temporary.write(content)
-            temporary.settle(path, 0o644)
+            temporary.settle(str(path), 0o644)
 
     @contextmanager
     def _temporary(self) -> Iterator[_Temporary]:
         self.prepare()
-        path = self.root / SCRATCH / f"file-{_token()}"
+        path = f"{self.root}/{SCRATCH}/file-{_token()}"
         with self._held(path) as descriptor:
             yield _Temporary(path, descriptor, self.root)
 
     @contextmanager
-    def _held(self, path: Path) -> Iterator[int]:
+    def _held(self, path: str) -> Iterator[int]:
         """Make a file, hold its lock, and delete it in the end."""
         with writing(self.root):
             descriptor = _make_locked(path)
         try:
             yield descriptor
         finally:
-            path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108  see _blobs
             os.close(descriptor)
 
 
@@ -417,7 +436,7 @@ class Store:
 class _Temporary:
     """A file in the scratch room that is going to be something else."""
 
-    path: Path
+    path: str
     descriptor: int
     root: Path
 
@@ -425,12 +444,14 @@ class _Temporary:
         with writing(self.root):
             _write_all(self.descriptor, data)
 
-    def settle(self, destination: Path, mode: int) -> None:
+    def settle(self, destination: str, mode: int, *, durable: bool = True) -> None:
         with writing(self.root):
             os.fchmod(self.descriptor, mode)
-            os.fsync(self.descriptor)
-            self.path.rename(destination)
-            sync_folder(destination.parent)
+            if durable:
+                os.fsync(self.descriptor)
+            os.rename(self.path, destination)  # noqa: PTH104  see _blobs
+            if durable:
+                sync_folder(Path(destination).parent)
 
 
 # Locks
@@ -512,7 +533,7 @@ def _tried(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _make_locked(path: Path) -> int:
+def _make_locked(path: str) -> int:
     """Make a file that nobody can find unlocked, or begin again."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -580,20 +601,21 @@ def in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> 
         yield from pool.map(function, items)
 
 
-def _regular_file(path: Path) -> Path:
+def _regular_file(path: Path) -> os.stat_result:
     try:
-        # A link to a symbolic link would not be the content.
-        found = path.resolve(strict=True)
+        found = path.stat()
     except FileNotFoundError:
         raise NotFound(f"no such file: {path}") from None
-    if not _is_plain_file(found):
+    except PermissionError as error:
+        raise StoreError(f"cannot read {path}: {_in_words(error)}") from error
+    if not stat.S_ISREG(found.st_mode):
         raise StoreError(f"only files can be kept, and {path} is none")
     return found
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> FileIO:
     try:
-        return path.open("rb")
+        return open(path, "rb", buffering=0)  # noqa: PTH123  see Store._blobs
     except PermissionError as error:
         raise StoreError(f"cannot read {path}: {_in_words(error)}") from error
 

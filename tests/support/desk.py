@@ -15,6 +15,7 @@ from typing import Any
 
 from envbuild.lock import Lock
 from envbuild.workspace import Workspace
+from support import quick
 from support.index import Index
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -114,9 +115,7 @@ class Desk:
 
     def try_(self, *words: str | Path) -> Done:
         """Give a command, however it ends."""
-        with self.start(*words) as process:
-            out, err = process.communicate(timeout=120)
-        return Done(process.returncode, out, err)
+        return Done(*quick.run([str(word) for word in words], self.folder, self.environment))
 
     def envbuild(self, *words: str | Path) -> Done:
         """Give a command that has to work."""

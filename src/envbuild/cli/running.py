@@ -11,7 +11,7 @@ from envbuild import execution, retention, supervise, warm
 from envbuild.cli.context import Context
 from envbuild.cli.usage import UsageError, variable
 from envbuild.errors import EnvbuildError, NotFound
-from envbuild.project import Project, open_for, open_spec
+from envbuild.project import Project, normal, open_for, open_spec
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
@@ -84,10 +84,10 @@ def _source(script: Path | None, project: Project, directory: Path) -> Path:
     """The folder that a run's snapshot is taken of: the definition's, if the script lies in it, else the script's."""
     if script is None:
         return directory
-    here = script.absolute().parent
-    root = project.definition.root
-    if root and project.version is None and project.id is None and root.absolute() in (here, *here.parents):
-        return root.absolute()
+    here = normal(script).parent
+    root = project.definition.root and normal(project.definition.root)
+    if root and project.version is None and project.id is None and root in (here, *here.parents):
+        return root
     return here
 
 
