@@ -327,7 +327,7 @@ def test_a_reader_does_not_wait_for_a_writer(path: Path, catalogue: Catalogue) -
 
 
 def test_a_writer_that_waits_in_vain_says_so(path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module._Database, "_PATIENCE", 0.2)
+    monkeypatch.setattr(module.Database, "_PATIENCE", 0.2)
     held = (catalogue.transaction(), Catalogue(path), pytest.raises(StoreError, match="in use by another process"))
     with held[0], held[1] as other, held[2]:
         other.register("iris", digest(1))
@@ -373,14 +373,14 @@ def test_a_process_killed_at_any_statement_leaves_a_whole_catalogue(path: Path) 
                     created_at="2024-05-01T12:00:00+00:00", snapshot="sha256:" + "0" * 64))
 
         def dies(path, serial, after):
-            execute, count = module._Database._execute, 0
+            execute, count = module.Database._execute, 0
             def counted(self, *arguments):
                 nonlocal count
                 count += 1
                 if count == after:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return execute(self, *arguments)
-            module._Database._execute = counted
+            module.Database._execute = counted
             work(path, serial)
             os._exit(0)
 

@@ -290,7 +290,6 @@ def test_a_workspace_that_cannot_be_written_is_named(place: Place, mount: Callab
         assert done.code == 0 or "error" in done.said + done.text, (words, done)
 
 
-@pytest.mark.xfail(reason="pipeline.write_lock removes its temporary file where nothing can be removed")
 def test_a_source_folder_that_cannot_be_written_is_no_hindrance(place: Place, mount: Callable[..., Path]) -> None:
     mount("project", "--bind", str(place.folder))
     subprocess.run(["mount", "-o", "remount,ro,bind", str(place.folder)], check=True)

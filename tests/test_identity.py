@@ -255,7 +255,7 @@ def test_the_document_behind_an_id_is_kept(desk: Desk, index: Index) -> None:
 
     assert document.kind == "environment"
     assert document.digest == identity
-    assert document.content["plugins"]["pip"]["demo"]["version"] == "2.0"
+    assert document.content["packages"]["demo"]["version"] == "2.0"
     written = document.encoded.decode()
     assert not any(place in written for place in (str(desk.root), "http", "127.0.0.1"))
 

@@ -102,7 +102,7 @@ def install(definition: Definition, lock: Lock, prefix: Path, request: BuildRequ
             code, complaint = _sync(command, file, variables, request.scratch)
     unsafe = _UNSAFE.findall(complaint)
     if unsafe:
-        raise _unsafe(unsafe, here, request)
+        raise _unsafe(unsafe, replace(lock, packages=here), request)
     if code != 0:
         raise _failure(_said(complaint), request)
     _check_skeleton(prefix, skeleton)
@@ -201,13 +201,13 @@ def _said(complaint: str) -> str:
     return "\n".join(line for line in complaint.splitlines() if not line.startswith("WARN "))
 
 
-def _unsafe(names: Iterable[str], packages: Iterable[Package], request: BuildRequest) -> BuildFailed:
+def _unsafe(names: Iterable[str], lock: Lock, request: BuildRequest) -> BuildFailed:
     """The error for wheels with files that lie outside of them.
 
     What uv has unpacked lacks those files and can hurt nobody. It is removed all the same: from the cache it would
     be installed without a word the next time.
     """
-    guilty = [each for each in packages if _unpacks_unsafely(each, request)]
+    guilty = [each for each in lock.packages if _unpacks_unsafely(each, lock, request)]
     if guilty:
         _forget_cached(guilty, request)
     told = ", ".join(str(each) for each in guilty) or "a package"
@@ -217,13 +217,12 @@ def _unsafe(names: Iterable[str], packages: Iterable[Package], request: BuildReq
     )
 
 
-def _unpacks_unsafely(package: Package, request: BuildRequest) -> bool:
+def _unpacks_unsafely(package: Package, lock: Lock, request: BuildRequest) -> bool:
     """Whether uv leaves files of this package out, tried in a cache of its own."""
     aside = request.scratch / "aside" / package.name
     aside.mkdir(parents=True)
     file = aside / "pylock.toml"
-    alone = Lock(python="3", platform=request.platform, packages=(package,))
-    write_private(file, alone.to_toml().replace('requires-python = "==3.*"\n', ""))
+    write_private(file, replace(lock, packages=(package,)).to_toml())
     variables = {**request.variables, **_WATCHED, "UV_CACHE_DIR": str(aside / "cache")}
     command = ["pip", "install", "--quiet", "--no-deps", "--preview-features=pylock", f"--target={aside / 'files'}"]
     python = f"--python={request.destination / 'bin/python'}"

@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -145,7 +146,7 @@ def lock(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishe
     found = None if wishes.changes_lock else _fitting(project, workspace, wishes)
     if found is not None:
         return found
-    with workspace.store.locked(f"lock-{Digest.of(name.encode()).short}"):
+    with workspace.store.locked(f"lock-{Digest.of(os.fsencode(name)).short}"):
         found = None if wishes.changes_lock else _fitting(project, workspace, wishes)
         return found or _lock_anew(project, workspace, plugins, wishes)
 
@@ -274,7 +275,8 @@ def write_lock(lock: Lock, project: Project, wishes: Wishes) -> Path | None:
         _keep_aside(target, wishes)
         return None
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
         if error.errno == errno.EROFS:
             _keep_aside(target, wishes)
             return None

@@ -23,6 +23,11 @@ def run(words: Sequence[str], directory: Path, variables: Mapping[str, str]) -> 
 
     :returns: its exit code, and what it wrote to its standard output and standard error.
     """
+    if "PYTHONPATH" in variables:
+        # What is on that path, plugins perhaps, would have to be there before anything is imported.
+        command = [sys.executable, "-m", "envbuild", *words]
+        done = subprocess.run(command, cwd=directory, env=dict(variables), capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         asked = {"words": words, "directory": str(directory), "variables": dict(variables), "out": str(out)}
