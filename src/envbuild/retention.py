@@ -73,6 +73,9 @@ def enforce(workspace: Workspace, bound: int | None = None, *, dry_run: bool = F
         dry_run=dry_run,
     )
     if not dry_run:
+        if any(each.kind == "blob" for each in found.removed):
+            # A repeated run relies on its snapshot being kept.
+            workspace.forget_warm()
         workspace.sweep_runs()
     return found
 
