@@ -320,3 +320,29 @@ def test_errors_are_told_to_machines_too(place: Place) -> None:
     told = json.loads(place.do("env", "show", "nobody", "--json", code=1).out)
     assert told["error"] == "NotFound"
     assert told["hint"]
+
+
+def test_a_deleted_run_is_forgotten_with_its_folder(place: Place) -> None:
+    place.do("run", "script.py")
+    run = place.last()
+
+    assert place.do("runs", "delete", run["id"], "--json").json == {"deleted": [run["id"]]}
+
+    assert place.do("runs", "list", "--json").json == []
+    assert not (place.workspace / "runs" / run["id"]).exists()
+    place.do("run", "script.py")
+    assert len(place.do("runs", "list", "--json").json) == 1
+
+
+def test_a_run_that_goes_on_is_not_deleted(place: Place) -> None:
+    place.write("script.py", "import time; print('here', flush=True); time.sleep(60)\n")
+    process = place.start("run", "script.py")
+    assert process.stdout
+    assert process.stdout.readline() == b"here\n"
+    run = place.last()
+
+    assert "has not ended" in place.refused("runs", "delete", run["id"])
+
+    place.do("runs", "cancel", run["id"])
+    process.communicate()
+    place.do("runs", "delete", run["id"])

@@ -104,8 +104,11 @@ def _between(one: Digest, other: Digest, workspace: Workspace) -> tuple[Differen
 def _identified(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Digest:
     if project.id is not None:
         return project.id
-    locked = pipeline.lock(project, workspace, plugins, wishes)
-    return pipeline.identify(project, locked.lock, workspace, plugins)
+    lock = pipeline.kept_lock(project, workspace, wishes.platform)
+    if lock is None or pipeline.stale(lock, project, workspace):
+        # Asking a question is no reason to write a file.
+        lock = pipeline.resolve(project, workspace, plugins, wishes, lock)
+    return pipeline.identify(project, lock, workspace, plugins)
 
 
 def explain(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Explanation:

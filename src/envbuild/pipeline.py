@@ -28,7 +28,7 @@ from envbuild.layout import PREFIX
 from envbuild.lock import Lock, LockRequest, Package, Resolution
 from envbuild.platform import Platform
 from envbuild.plugins import Plugins
-from envbuild.progress import QUIET, Progress
+from envbuild.progress import QUIET, Progress, counted
 from envbuild.project import Project
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
@@ -139,9 +139,13 @@ def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Loc
 def lock(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked:
     """Find the project's lock, or make it; only one process at a time does so for one lock.
 
+    Another tool's lock is taken as it stands, and never written to.
+
     :raises LockOutdated: ``wishes.locked``, and the lock is stale or absent.
     :raises ResolutionFailed: nothing satisfies the definition.
     """
+    if project.definition.pylock:
+        return Locked(lock=resolve(project, workspace, plugins, wishes), file=project.definition.source)
     name = str(project.lock_file or definition_document(project.definition).digest.hex)
     found = None if wishes.changes_lock else _fitting(project, workspace, wishes)
     if found is not None:
@@ -163,7 +167,7 @@ def _lock_anew(project: Project, workspace: Workspace, plugins: Plugins, wishes:
     reasons = stale(before, project, workspace) if before else ("there is no lock yet",)
     if before and wishes.changes_lock:
         reasons = (*reasons, "asked for")
-    if wishes.locked and not project.definition.pylock:
+    if wishes.locked:
         raise LockOutdated(
             f"{project.spec}: the lock is not that of the definition: {'; '.join(reasons)}",
             hint="run 'envbuild lock' and commit the lock with the definition",
@@ -186,7 +190,9 @@ def resolve(
     as_of = wishes.as_of or definition.as_of or (before.as_of if before and not wishes.upgrade else None)
     asked = replace(definition, as_of=as_of, python=_both(definition.python, wishes.python))
     count = len(definition.pip) + len(definition.wheels) + len(definition.conda)
-    doing = f"Resolving {count} requirement{'' if count == 1 else 's'} of {project.name}"
+    doing = f"Resolving {counted(count, 'requirement')} of {project.name}"
+    if definition.pylock:
+        doing = f"Reading {project.spec}"
     with workspace.store.scratch("lock") as scratch, wishes.progress.step(doing):
         request = LockRequest(
             scratch=scratch,
@@ -317,7 +323,7 @@ def build(
         found = workspace.images.find(environment)
         if found:
             return found, False
-        doing = f"Building {project.name} ({len(lock.packages)} packages)"
+        doing = f"Building {project.name} ({counted(len(lock.packages), 'package')})"
         with workspace.images.stage(environment) as stage, progress.step(doing):
             image = make_image(project, lock, environment, stage / PREFIX, workspace, plugins, wishes)
             _check_unchanged(project, lock, environment, workspace, plugins)

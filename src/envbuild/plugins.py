@@ -104,6 +104,14 @@ class Plugins:
             hint += f" (or another plugin that answers for {name!r})"
         return PluginMissing(f"no installed plugin takes on the {what} {name!r}", hint=hint)
 
+    def check_target(self, name: str) -> None:
+        """Refuse a target that we know the plugin for, before anything is built for it in vain.
+
+        :raises PluginMissing: that plugin is not there.
+        """
+        if name in _EXTRAS and not any(each.name == name and "run_target" in each.hooks for each in self.found):
+            raise self.missing("target", name)
+
     def _load(self, point: EntryPoint) -> None:
         distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "-"
         try:

@@ -21,6 +21,15 @@ class Progress(Protocol):
         ...
 
 
+def counted(count: int, thing: str) -> str:
+    """So many of a thing.
+
+    >>> counted(1, "package"), counted(12, "package")
+    ('1 package', '12 packages')
+    """
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 class _Quiet:
     """Tells nobody."""
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from envbuild import layout
 from envbuild.catalogue import Catalogue, EnvironmentVersion
 from envbuild.digest import Digest
-from envbuild.errors import Damaged, NotFound, StoreError
+from envbuild.errors import Damaged, NotFound, Refused, StoreError
 
 # Commands that list names and runs read no definition and touch no store, and should not wait for what that takes.
 if TYPE_CHECKING:
@@ -258,6 +258,20 @@ class Workspace:
             return None
         now = datetime.datetime.now(datetime.UTC).isoformat()
         return None if known["ended_at"] else {**known, "status": "Failed", "reason": reason, "ended_at": now}
+
+    def delete_run(self, identity: str) -> dict[str, Any]:
+        """Forget a run and remove its folder; what of it lies in the store goes with the next gc.
+
+        :raises Refused: it has not ended.
+        """
+        run = self.run(identity)
+        if self.is_supervised(run["id"]):
+            raise Refused(f"run {run['id']} has not ended", hint=f"stop it: envbuild runs cancel {run['id']}")
+        (self.root / layout.INBOX / run["id"]).unlink(missing_ok=True)
+        # What the store holds is read-only, and so are the folder's links to it: folders are what has to be writable.
+        shutil.rmtree(self.run_folder(run["id"]), ignore_errors=True)
+        self.catalogue.delete_run(run["id"])
+        return run
 
     def run(self, identity: str) -> dict[str, Any]:
         """A run by its id, or by enough of its beginning.

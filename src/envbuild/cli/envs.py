@@ -79,6 +79,8 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
 
     project = open_spec(arguments.spec, context.workspace)
     lock = pipeline.kept_lock(project, context.workspace, context.wishes.platform)
+    if project.definition.pylock:
+        lock = pipeline.lock(project, context.workspace, context.plugins, context.wishes).lock
     outdated = list(pipeline.stale(lock, project, context.workspace)) if lock else []
     identity = None
     if lock and not outdated:

@@ -10,6 +10,7 @@ from envbuild.errors import LockOutdated
 from envbuild.explain import compare, explain
 from envbuild.lock import Lock, changes
 from envbuild.pipeline import Locked
+from envbuild.progress import counted
 from envbuild.project import Project, open_spec
 
 
@@ -55,7 +56,8 @@ def _told(locked: Locked, project: Project, identity: str) -> str:
     made: Lock = locked.lock
     word = "locked" if locked.reasons else "unchanged"
     lines = [
-        f"{word}: {locked.file or project.spec}  ({len(made.packages)} packages, Python {made.python}, {made.platform})"
+        f"{word}: {locked.file or project.spec}  "
+        f"({counted(len(made.packages), 'package')}, Python {made.python}, {made.platform})"
     ]
     if locked.reasons:
         found = changes(locked.before.packages if locked.before else (), made.packages)
@@ -75,8 +77,7 @@ def _told(locked: Locked, project: Project, identity: str) -> str:
 def build(arguments: argparse.Namespace, context: Context) -> int:
     """Lock and build an environment."""
     project = open_spec(arguments.spec, context.workspace)
-    if arguments.target != "local":
-        raise context.plugins.missing("target", arguments.target)
+    context.plugins.check_target(arguments.target)
     prepared = pipeline.prepare(project, context.workspace, context.plugins, context.wishes)
     how = "built" if prepared.built else "reused"
     result = {

@@ -198,6 +198,8 @@ def _runs(commands: _Commands) -> None:
     logs.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
     cancel = commands.add("cancel", "runs:cancel", "stop a run")
     cancel.add_argument("run", metavar="RUN")
+    delete = commands.add("delete", "runs:delete", "forget runs, with their logs and outputs; gc then frees the room")
+    delete.add_argument("runs", metavar="RUN", nargs="+")
     compare = commands.add("compare", "runs:compare", "show in what two runs differ")
     compare.add_argument("a", metavar="RUN")
     compare.add_argument("b", metavar="RUN")

@@ -16,6 +16,7 @@ from envbuild.project import Project, normal, open_for, open_spec
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Run a script, module or command; the exit code is its own."""
+    context.plugins.check_target(arguments.target)
     script, command, head = _command(arguments)
     directory = context.directory
     if script is not None and not script.exists():

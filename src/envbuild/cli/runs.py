@@ -132,6 +132,13 @@ def cancel(arguments: argparse.Namespace, context: Context) -> int:
     return 0
 
 
+def delete(arguments: argparse.Namespace, context: Context) -> int:
+    """Forget runs, with their logs and outputs."""
+    gone = [context.workspace.delete_run(each)["id"] for each in arguments.runs]
+    context.show({"deleted": gone}, f"deleted {', '.join(gone)}")
+    return 0
+
+
 def compare(arguments: argparse.Namespace, context: Context) -> int:
     """Show in what two runs differ."""
     from envbuild.runs import compare as compare_runs
