@@ -249,9 +249,9 @@ def test_a_script_in_another_encoding_is_read_as_python_reads_it(tmp_path: Path)
     ("text", "line", "message"),
     [
         ("import this\n", None, "there is no '# /// script'"),
-        ("# /// script\n# dependencies = []\nimport this\n", None, "there is no '# /// script'"),
+        ("# /// script\n# dependencies = []\nimport this\n", 1, "no '# ///' closes this"),
         ("# /// other\n# dependencies = []\n# ///\n", None, "there is no '# /// script'"),
-        ("# /// script\n#dependencies = []\n# ///\n", None, "there is no '# /// script'"),
+        ("# /// script\n#dependencies = []\n# ///\n", 1, "no '# ///' closes this"),
         ("# /// script\n# a = 1\n# ///\n\n# /// script\n# a = 1\n# ///\n", 5, "a second '# /// script'"),
         ("\n# /// script\n# dependencies = [\n# ///\n", 4, "not TOML"),
         ("\n# /// script\n# a = = 1\n# ///\n", 3, "not TOML"),

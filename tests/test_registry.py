@@ -346,3 +346,18 @@ def test_a_run_that_goes_on_is_not_deleted(place: Place) -> None:
     place.do("runs", "cancel", run["id"])
     process.communicate()
     place.do("runs", "delete", run["id"])
+
+
+def test_a_version_stays_the_environment_that_it_was_registered_as(place: Place, tmp_path: Path) -> None:
+    place.write("requirements.txt", "")
+    first = place.do("env", "register", "--name", "prod", "--json").json
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "requirements.txt").write_text("")
+    place.do("lock", "--python", "3.9", cwd=other)
+
+    again = place.do("env", "register", "--name", "prod", "--json", cwd=other)
+
+    assert again.json["id"] == first["id"]
+    assert "stays" in again.said
+    assert place.do("env", "show", "prod:1", "--json").json["id"] == first["id"]

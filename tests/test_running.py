@@ -952,3 +952,13 @@ def test_sources_that_change_while_they_are_read_do_not_break_the_record(own: Pl
         writer.kill()
         writer.wait()
     until(lambda: own.do("store", "verify").code == 0, "a clean store")
+
+
+def test_an_environment_that_has_lost_its_python_runs_no_other(place: Place) -> None:
+    place.do("run", "script.py")
+    (prefix,) = (place.workspace / "store/images").glob("*/prefix")
+    for name in ("python", "python3"):
+        (prefix / "bin" / name).unlink()
+
+    for words in (["run", "script.py"], ["run", "--", "python", "script.py"]):
+        assert "verify --heal" in place.refused(*words)

@@ -19,8 +19,9 @@ def run_target(run: RunRequest, image: Image) -> RunHandle | None:
     except FileNotFoundError as error:
         if error.filename != run.command[0]:
             raise TargetError(
-                f"the environment was made for {error.filename}, and that is not there any more",
-                hint="install that Python again, or lock for one that is there: envbuild lock --upgrade python",
+                f"the environment needs {error.filename}, and that is not there any more",
+                hint="mend the environment (envbuild verify --heal); if its Python has gone from this machine, install "
+                "that again, or lock for one that is there (envbuild lock --upgrade python)",
             ) from error
         raise TargetError(
             f"no such program: {run.command[0]!r} is neither in the environment nor on PATH",

@@ -17,6 +17,9 @@ _DROPPED = (
 )  # fmt: skip
 """What belongs to another environment than the one that the process gets."""
 
+_PYTHONS = ("python", "python3")
+"""What always means the environment's own interpreter."""
+
 _CHUNK = 1 << 16
 _LATE = 1 << 20
 """How much of what is printed after the end of the process is still taken: more than a pipe holds."""
@@ -51,9 +54,9 @@ def program(word: str, directory: str, path: str, prefix: str) -> str:
         candidate = os.path.join(directory, folder, word)
         if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
             return candidate
-        if os.path.islink(candidate) and folder.startswith(prefix) and not os.path.exists(candidate):
+        if folder.startswith(prefix) and (word in _PYTHONS or os.path.islink(candidate)):
             # Another program of that name, further down the path, is not the environment's.
-            raise FileNotFoundError(2, "it leads to what has gone", os.path.realpath(candidate))
+            raise FileNotFoundError(2, "the environment has lost it", os.path.realpath(candidate))
     raise FileNotFoundError(2, "no such program in the environment or on PATH", word)
 
 

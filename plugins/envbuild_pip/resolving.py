@@ -8,6 +8,7 @@ said that it may be; who has said so once need not repeat it while the lock keep
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from envbuild import Definition, LockRequest, Package, Platform, PythonNotFound,
 from envbuild_pip import answering, asking, interpreters, projects
 from envbuild_pip.credentials import with_indexes, write_private
 from envbuild_pip.uv import is_network_trouble, run_uv
+
+_LACKING = re.compile(r"Wheels are required for `([^`]+)`")
+"""How uv names a package that it would have to build."""
 
 _TRIES = 8
 """How often packages may turn out to need building before we give up; each try forbids it for more of them."""
@@ -82,8 +86,11 @@ def resolve(definition: Definition, platform: Platform, resolution: Resolution) 
             return found
         if not _is_for_want_of_wheels(complaint):
             raise _failure(complaint)
+        lacking = [canonicalize_name(name) for name in _LACKING.findall(complaint)]
+        # What has a fitting wheel in another version is not even looked into: that would run its code.
+        return _with_sources(call, allowed, {name for name in lacking if call.has_wheels(name)})
     allowed |= {canonicalize_name(name) for name in definition.options.no_binary}
-    return _with_sources(call, allowed)
+    return _with_sources(call, allowed, set())
 
 
 def _built_before(request: LockRequest) -> set[str]:
@@ -94,16 +101,16 @@ def _built_before(request: LockRequest) -> set[str]:
     return sources - {canonicalize_name(name) for name in request.upgrade}
 
 
-def _with_sources(call: _Compile, allowed: set[str]) -> tuple[Package, ...]:
+def _with_sources(call: _Compile, allowed: set[str], forbidden: set[str]) -> tuple[Package, ...]:
     """Let packages be built that have no fitting wheel in any version; forbid it for the others, until that is all."""
-    forbidden: set[str] = set()
     for _ in range(_TRIES):
         found, complaint = call.run(sorted(forbidden))
         if found is None:
             if forbidden:
                 raise ResolutionFailed(
-                    f"no wheel fits: {', '.join(sorted(forbidden))} would have to be built from source\n{complaint}",
-                    hint="admit another version, or say that it may be built: "
+                    f"no wheel fits: {', '.join(sorted(forbidden))} would have to be built from source\n"
+                    + _without_hints(complaint),
+                    hint="admit another version, or say that it may be built: envbuild lock "
                     + " ".join(f"--allow-source {name}" for name in sorted(forbidden)),
                 )
             raise _failure(complaint)
@@ -118,6 +125,12 @@ def _with_sources(call: _Compile, allowed: set[str]) -> tuple[Package, ...]:
     )
 
 
+def _without_hints(complaint: str) -> str:
+    """What uv said, without such advice as is in terms of its own command line."""
+    said, *hints = complaint.split("\nhint:")
+    return "\nhint:".join([said, *(each for each in hints if "`--" not in each)]).rstrip()
+
+
 def _is_for_want_of_wheels(complaint: str) -> bool:
     return "no usable wheels" in complaint or "Wheels are required" in complaint or "has no wheels" in complaint
 
@@ -129,11 +142,15 @@ def _failure(complaint: str) -> ResolutionFailed:
         )
     if is_network_trouble(complaint):
         return ResolutionFailed(
-            f"an index could not be reached\n{complaint}", hint="check the network, or use --offline"
+            f"an index, or a file, could not be reached\n{_without_hints(complaint)}",
+            hint="check its address, and the network",
         )
     if "--offline" in complaint or "network was disabled" in complaint.lower():
-        return ResolutionFailed(complaint, hint="run it once without --offline")
-    return ResolutionFailed(f"nothing satisfies the definition\n{complaint}")
+        return ResolutionFailed(
+            f"not everything that is needed is cached\n{_without_hints(complaint)}",
+            hint="run it once without --offline",
+        )
+    return ResolutionFailed(f"nothing satisfies the definition\n{_without_hints(complaint)}")
 
 
 class _Compile:
@@ -167,6 +184,10 @@ class _Compile:
         without = {each.name for each in self.resolution.packages}
         found = answering.packages(text, written_in=self.request.scratch, root=self.root, without=without)
         return found, ""
+
+    def has_wheels(self, name: str) -> bool:
+        """Whether some version of a package has a wheel that fits."""
+        return self._wheels_of(name)[0]
 
     def passes_over_wheels(self, package: Package) -> bool:
         """Whether ``package``, a source archive, stands in for wheels: one that fits, or newer ones that do not."""

@@ -605,7 +605,13 @@ class Catalogue:
             " AND (pinned = 1 OR EXISTS (SELECT 1 FROM labels WHERE labels.name = environments.name"
             " AND labels.version = environments.version)))"
         )
-        return frozenset(identity for (identity,) in rows)
+        settled = self._db.read(
+            "SELECT DISTINCT r.environment_id FROM resolutions r"
+            " JOIN environments e ON r.source = e.name || ':' || e.version"
+            " WHERE e.state <> 'deleted' AND (e.pinned = 1 OR EXISTS (SELECT 1 FROM labels WHERE labels.name = e.name"
+            " AND labels.version = e.version))"
+        )
+        return frozenset(identity for (identity,) in (*rows, *settled))
 
     # How environments are found and changed
 

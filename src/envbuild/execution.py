@@ -110,7 +110,7 @@ def run(
     experiment = _checked(order.experiment) if order.experiment else experiment_name(project)
     with ExitStack() as stack:
         prepared = stack.enter_context(_held(project, workspace, plugins, wishes))
-        name, version = order.known_as or _recorded_as(project, workspace)
+        name, version = order.known_as or _recorded_as(prepared, workspace)
         noted = _noted(prepared, workspace)
         environment = {
             "name": name,
@@ -208,10 +208,12 @@ def _folder(workspace: Workspace, experiment: str) -> Iterator[supervise.Folder]
         folder.close()
 
 
-def _recorded_as(project: Project, workspace: Workspace) -> tuple[str, str | None]:
+def _recorded_as(prepared: Prepared, workspace: Workspace) -> tuple[str, str | None]:
+    project = prepared.project
     if project.id:
         return project.name, None
     version = pipeline.register(project, workspace)
+    pipeline.settle(version, prepared.locked.lock, prepared.id, workspace)
     return version.name, str(version.version)
 
 

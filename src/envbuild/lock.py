@@ -220,7 +220,10 @@ def read_pylock(text: str, *, where: str) -> Pylock:
     try:
         return Pylock.from_dict(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, PylockValidationError) as error:
-        raise LockError(f"{where}: not a valid lock file (PEP 751): {error}") from error
+        raise LockError(
+            f"{where}: not a valid lock file (PEP 751): {error}",
+            hint="restore it from version control, or remove it and lock again",
+        ) from error
 
 
 def from_pylock(package: PylockPackage, artifact: object = None) -> Package:

@@ -127,6 +127,8 @@ def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Loc
         found = workspace.catalogue.resolution_of(project.id)
     elif project.definition.pylock:
         return None
+    elif project.version is not None:
+        found = workspace.resolution_of(project.version, str(platform))
     else:
         digest = definition_document(project.definition).digest
         found = workspace.catalogue.latest_resolution(digest, str(platform))
@@ -159,7 +161,7 @@ def _fitting(project: Project, workspace: Workspace, wishes: Wishes) -> Locked |
     present = kept_lock(project, workspace, wishes.platform)
     if present is None or stale(present, project, workspace):
         return None
-    return Locked(lock=present, file=project.lock_file)
+    return Locked(lock=present, file=project.lock_target(present.platform))
 
 
 def _lock_anew(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked:
@@ -233,7 +235,11 @@ def _both(asked: str | None, wished: str | None) -> str | None:
     """The Pythons that the definition admits and the command line asks for."""
     if asked is None or wished is None:
         return wished or asked
-    return f"{python_range(asked)},{python_range(wished)}"
+    both = f"{python_range(asked)},{python_range(wished)}"
+    releases = (f"3.{minor}.{patch}" for minor in range(40) for patch in range(40))
+    if not any(release in python_range(both) for release in releases):
+        raise LockError(f"the definition asks for Python {asked}, and that does not admit {wished}")
+    return both
 
 
 def _ask_resolvers(definition: Definition, resolution: Resolution, platform: Platform, plugins: Plugins) -> set[str]:
@@ -421,6 +427,26 @@ def register(
     if project.version is not None and name in (None, project.version.name) and not (pinned or description):
         return project.version
     return workspace.register(name or project.name, project.definition, description=description, pinned=pinned)
+
+
+def settle(version: EnvironmentVersion, lock: Lock, environment: Digest, workspace: Workspace) -> Digest:
+    """Note which environment a version stands for, unless that has been noted already: it does not change by itself.
+
+    :returns: that environment.
+    """
+    platform = str(lock.platform)
+    noted = workspace.catalogue.history(str(version), platform, limit=1)
+    if noted:
+        return Digest.parse(noted[0].environment_id)
+    workspace.catalogue.record_resolution(
+        version.definition_digest,
+        platform,
+        lock.python,
+        workspace.store.put(lock.to_toml().encode()),
+        environment,
+        str(version),
+    )
+    return environment
 
 
 def missing_secrets(definition: Definition, variables: Mapping[str, str]) -> Iterable[str]:

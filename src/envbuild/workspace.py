@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from envbuild import layout
-from envbuild.catalogue import Catalogue, EnvironmentVersion
+from envbuild.catalogue import Catalogue, EnvironmentVersion, Resolution
 from envbuild.digest import Digest
 from envbuild.errors import Damaged, NotFound, Refused, StoreError
 
@@ -96,6 +96,11 @@ class Workspace:
         document = self.document(Digest.parse(version.definition_digest))
         root = Path(version.root) if version.root else None
         return Definition.from_content(document.content, name=version.name, root=root)
+
+    def resolution_of(self, version: EnvironmentVersion, platform: str) -> Resolution | None:
+        """What a version stands for on ``platform``: what it was settled on, else the last that its definition gave."""
+        settled = self.catalogue.history(str(version), platform, limit=1)
+        return settled[0] if settled else self.catalogue.latest_resolution(version.definition_digest, platform)
 
     def add_wheel(self, digest: Digest) -> None:
         """Remember that a private wheel was added by hand, so that gc keeps it before anything uses it."""

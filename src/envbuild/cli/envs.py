@@ -15,7 +15,7 @@ from envbuild.cli.usage import UsageError
 
 
 def _as_dict(version: EnvironmentVersion, context: Context) -> dict[str, Any]:
-    found = context.workspace.catalogue.latest_resolution(version.definition_digest, _here())
+    found = context.workspace.resolution_of(version, _here())
     return {
         "name": version.name,
         "version": str(version.version),
@@ -46,8 +46,20 @@ def register(arguments: argparse.Namespace, context: Context) -> int:
     identity = pipeline.identify(project, lock, context.workspace, context.plugins)
     pipeline.record_resolution(project, lock, identity, context.workspace)
     version = pipeline.register(project, context.workspace, arguments.name, arguments.description, pinned=True)
-    context.show(_as_dict(version, context), f"{version}  {version.definition_digest}")
+    settled = pipeline.settle(version, lock, identity, context.workspace)
+    if settled != identity:
+        context.progress.note(
+            f"{version} was registered before and stays {settled.short}; the lock at hand gives {identity.short} "
+            f"('envbuild lock {version} --upgrade' moves it)"
+        )
+    _show_version(version, context)
     return 0
+
+
+def _show_version(version: EnvironmentVersion, context: Context) -> None:
+    found = _as_dict(version, context)
+    shown = {"registered": str(version), "id": found["id"], "definition_digest": found["definition_digest"]}
+    context.show(found, render.facts(shown))
 
 
 def list_(arguments: argparse.Namespace, context: Context) -> int:
@@ -181,7 +193,7 @@ def import_(arguments: argparse.Namespace, context: Context) -> int:
     from envbuild import bundle
 
     version = bundle.take_in(Path(arguments.file), context.workspace, context.plugins, arguments.name)
-    context.show(_as_dict(version, context), f"{version}  {version.definition_digest}")
+    _show_version(version, context)
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 
 from envbuild import pipeline, render, retention
 from envbuild.cli.context import Context
+from envbuild.cli.usage import UsageError
 from envbuild.errors import LockOutdated
 from envbuild.explain import compare, explain
 from envbuild.lock import Lock, changes
@@ -18,6 +19,9 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
     """Pin a definition, or say whether its lock still fits."""
     project = open_spec(arguments.spec, context.workspace)
     if arguments.check:
+        asked = [name for name in ("upgrade", "as_of", "python", "allow_source") if getattr(arguments, name)]
+        if asked:
+            raise UsageError(f"--check changes nothing, and --{asked[0].replace('_', '-')} does: give one of them")
         return _check(project, context)
     locked = pipeline.lock(project, context.workspace, context.plugins, context.wishes)
     identity = pipeline.identify(project, locked.lock, context.workspace, context.plugins)
@@ -46,10 +50,15 @@ def _check(project: Project, context: Context) -> int:
     if reasons:
         raise LockOutdated(
             f"{project.spec}: the lock is not that of the definition: {'; '.join(reasons)}",
-            hint="run 'envbuild lock' and commit the lock with the definition",
+            hint=f"run 'envbuild lock {_repeated(project, context)}' and commit the lock with the definition",
         )
     context.show({}, f"{project.lock_file or project.spec}: up to date")
     return 0
+
+
+def _repeated(project: Project, context: Context) -> str:
+    platform = context.arguments.platform
+    return project.spec + (f" --platform {platform}" if platform else "")
 
 
 def _told(locked: Locked, project: Project, identity: str) -> str:
@@ -57,7 +66,8 @@ def _told(locked: Locked, project: Project, identity: str) -> str:
     word = "locked" if locked.reasons else "unchanged"
     lines = [
         f"{word}: {locked.file or project.spec}  "
-        f"({counted(len(made.packages), 'package')}, Python {made.python}, {made.platform})"
+        f"({counted(len(made.packages), 'package')}, Python {made.python}, {made.platform}"
+        + (f", as of {made.as_of})" if made.as_of else ")")
     ]
     if locked.reasons:
         found = changes(locked.before.packages if locked.before else (), made.packages)

@@ -73,7 +73,12 @@ def _command(arguments: argparse.Namespace) -> tuple[Path | None, list[str], int
     if not words:
         raise UsageError("nothing to run", hint="name a script, -m MODULE, or -- COMMAND")
     script = Path(words[0])
+    if script.suffix in _NO_SCRIPTS and not os.access(script, os.X_OK):
+        raise UsageError(f"{script} is no script", hint="an environment is named with -e, and what to run behind it")
     return script, words[1:], 2 if _is_python(script) else 1
+
+
+_NO_SCRIPTS = (".txt", ".in", ".toml", ".yml", ".yaml", ".json", ".whl", ".md")
 
 
 def _is_python(script: Path) -> bool:

@@ -79,8 +79,8 @@ def find(directory: Path) -> Path | None:
 
 
 def has_script_block(path: Path) -> bool:
-    """Whether ``path`` is a script that says in a ``# /// script`` what it needs; reads no further than that."""
-    from envbuild.reading.block import find_blocks
+    """Whether ``path`` is a script that says, or means to say, in a ``# /// script`` what it needs."""
+    from envbuild.reading.block import find_blocks, is_unclosed
 
     try:
         data = path.read_bytes()
@@ -88,7 +88,8 @@ def has_script_block(path: Path) -> bool:
         return False
     if b"# /// script" not in data:
         return False
-    return bool(find_blocks(data.decode(errors="replace").replace("\r\n", "\n")))
+    text = data.decode(errors="replace").replace("\r\n", "\n")
+    return bool(find_blocks(text)) or is_unclosed(text)
 
 
 def _read(path: Path, group: str | None, sources: Sources) -> Definition:

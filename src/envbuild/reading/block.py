@@ -16,6 +16,18 @@ class Block(NamedTuple):
     first: int
 
 
+_OPENING = re.compile(r"(?m)^# /// script[ \t]*\n#(?! ///$)")
+
+
+def is_unclosed(script: str) -> bool:
+    r"""Whether a script begins a block of what it needs, and no such block is found in it.
+
+    >>> is_unclosed("# /// script\n# dependencies = []\n#///\n"), is_unclosed("# /// script\n# ///\n")
+    (True, False)
+    """
+    return bool(_OPENING.search(script)) and not find_blocks(script)
+
+
 def find_blocks(script: str, kind: str = "script") -> tuple[Block, ...]:
     r"""Find the blocks of a kind; one that is not closed does not count.
 

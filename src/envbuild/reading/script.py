@@ -17,7 +17,7 @@ from envbuild.definition import Definition
 from envbuild.form import did_you_mean
 from envbuild.reading import toml
 from envbuild.reading.asked import Asked, assemble
-from envbuild.reading.block import find_blocks
+from envbuild.reading.block import find_blocks, is_unclosed
 from envbuild.reading.pyproject import read_tool_table, standard_requirement, wanted_list
 from envbuild.reading.sources import Place, Sources, ordinary
 
@@ -48,6 +48,12 @@ def _document(path: Path, sources: Sources) -> toml.Toml:
         sources.wrong(Place(path), error)
         return nothing
     blocks = find_blocks(text)
+    if is_unclosed(text):
+        line = text[: text.index("# /// script")].count("\n") + 1
+        sources.wrong(
+            Place(path, line), "no '# ///' closes this '# /// script'; every line between the two begins with '# '"
+        )
+        return nothing
     if not blocks:
         sources.wrong(Place(path), "the script says nothing about what it needs: there is no '# /// script' (PEP 723)")
         return nothing
