@@ -955,6 +955,7 @@ def test_sources_that_change_while_they_are_read_do_not_break_the_record(own: Pl
 
 
 def test_an_environment_that_has_lost_its_python_runs_no_other(place: Place) -> None:
+    place.write("script.py", "print('here')\n")
     place.do("run", "script.py")
     (prefix,) = (place.workspace / "store/images").glob("*/prefix")
     for name in ("python", "python3"):

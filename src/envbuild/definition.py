@@ -272,11 +272,12 @@ def _requirement_form(written: str) -> dict[str, Any]:
 
 
 def _wheel_content(wheel: WheelRef) -> str:
-    return f"{wheel.digest} {wheel.filename}[{','.join(wheel.extras)}]{wheel.marker}"
+    extras = f" [{','.join(wheel.extras)}]" if wheel.extras else ""
+    return f"{wheel.digest} {wheel.filename}{extras}" + (f" ; {wheel.marker}" if wheel.marker else "")
 
 
 def _wheel_url(written: str) -> str:
-    digest, _, rest = written.partition(" ")
-    filename, _, rest = rest.partition("[")
-    extras, _, marker = rest.partition("]")
-    return str(WheelRef(filename, Digest.parse(digest), tuple(filter(None, extras.split(","))), marker))
+    wheel, _, marker = written.partition(" ; ")
+    digest, filename, *extras = wheel.split(" ")
+    names = tuple(extras[0].strip("[]").split(",")) if extras else ()
+    return str(WheelRef(filename, Digest.parse(digest), names, marker))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ class Comparison:
         same = self.a_id == self.b_id
         lines = [f"A  {self.a}  {self.a_id}", f"B  {self.b}  {self.b_id}"]
         lines.append("the same environment" if same else "two environments; what is installed differs in:")
-        lines += [f"  {_told(each)}" for each in self.environment]
+        lines += [f"  {each}" for each in _told(self.environment)]
         if self.definition:
             lines += ["the definitions differ in:", *(f"  {each}" for each in self.definition)]
         else:
@@ -150,17 +151,25 @@ def _reasons(project: Project, identity: Digest, there: bool, workspace: Workspa
 
 def _moved(earlier: Digest, identity: Digest, workspace: Workspace) -> list[str]:
     try:
-        return [f"  {_told(each)}" for each in _between(earlier, identity, workspace)]
+        return [f"  {each}" for each in _told(_between(earlier, identity, workspace))]
     except NotFound:
         return ["  (what it was made of is not kept any more)"]
 
 
-def _told(difference: Difference) -> str:
-    """A difference of two environments in the words of packages where it is one."""
-    path = difference.path
-    if len(path) >= 3:
-        path = path[1:] if path[0] == "packages" else path[2:] if path[0] == "plugins" else path
-    return str(Difference(path, difference.before, difference.after))
+def _told(found: Sequence[Difference]) -> list[str]:
+    """Differences of two environments in the words of packages; a version says more than the digest beside it."""
+    paths = {each.path for each in found}
+    told = []
+    for each in found:
+        path = each.path
+        if path[0] == "packages" and len(path) == 3:
+            if path[2] == "sha256" and (*path[:2], "version") in paths:
+                continue
+            what = "" if path[2] == "version" else f" ({path[2]})"
+            told.append(str(Difference((f"{path[1]}{what}",), each.before, each.after)))
+        else:
+            told.append(str(Difference(path[2:] if path[0] == "plugins" else path, each.before, each.after)))
+    return told
 
 
 def _as_dict(difference: Difference) -> dict[str, Any]:

@@ -479,7 +479,7 @@ def summary(folder: Folder, environment: "Mapping[str, Any]", end: "Mapping[str,
         more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
         lines.append(f"outputs      {os.path.join(folder.path, layout.OUTPUTS)}  ({', '.join(listed[:5])}{more})")
     else:
-        lines.append(f"outputs      none (files that a script writes to outputs/ are kept); logs {folder.path}/logs")
+        lines.append(f"outputs      none; logs in {os.path.join(folder.path, layout.LOGS)}")
     if end["left"]:
         shown = ", ".join(end["left"][:5]) + (" …" if len(end["left"]) > 5 else "")
         lines.append(f"also wrote   {shown}  (outside outputs/; left in {folder.work})")

@@ -45,7 +45,8 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     outcome = execution.run(
         project, order, context.workspace, context.plugins, context.wishes, out, stamp=_stamp(arguments, context)
     )
-    supervise.say(outcome.summary)
+    if not arguments.quiet:
+        supervise.say(outcome.summary)
     if outcome.built:
         _keep_bound(context)
     if context.json:

@@ -159,7 +159,8 @@ def reproduce(arguments: argparse.Namespace, context: Context) -> int:
     out = (2, 2) if context.json else (1, 2)
     given = dict(variable(each) for each in arguments.variable)
     before, outcome = repeat(arguments.run, context.workspace, context.plugins, context.wishes, out, given)
-    supervise.say(outcome.summary)
+    if not arguments.quiet:
+        supervise.say(outcome.summary)
     after = context.workspace.run(outcome.run)
     found = output_verdicts(before, after)
     rows = [[each.path, each.verdict, _short(each.before), _short(each.after)] for each in found]
