@@ -319,3 +319,17 @@ def test_conda_packages_of_an_environment_yml_name_the_extra_whatever_its_pip_pa
         pip = f"[--index-url {index.simple}, {asked}]"
         desk.write("environment.yml", f"dependencies: [numpy=2, {{pip: {pip}}}]\n")
         assert "envbuild[conda]" in desk.refused("build").err
+
+
+def test_an_environment_whose_python_was_replaced_is_built_again(desk: Desk, interpreters: dict[str, Path]) -> None:
+    # A copy of a Python that this machine has, so that another can be put in its place.
+    desk.write("envbuild.yml", "pip: []\n")
+    prefix = Path(desk.envbuild("build", "--json").json["path"])
+    python = prefix / "bin" / "python"
+    python.unlink()
+    python.symlink_to(interpreters["3.9"])
+
+    again = desk.envbuild("build", "--json").json
+
+    assert again["built"]
+    assert (prefix / "bin" / "python").resolve() != interpreters["3.9"].resolve()

@@ -709,3 +709,57 @@ def test_a_package_of_pypi_is_locked_and_built(desk: Desk, lacking: Callable[[st
         lacking("network", "PyPI cannot be reached")
 
     assert desk.build().python("import six; print(six.__version__)") == "1.17.0"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('version = "1.0"', 'version = "1.1"'),
+        ("lock-version = 1\n", "lock-version = 0\n"),
+        ("lock-version = 1\n", "lock-version = true\n"),
+        ("packages-digest", "x-packages-digest"),
+    ],
+)
+def test_a_lock_that_was_edited_by_hand_is_refused(desk: Desk, index: Index, before: str, after: str) -> None:
+    desk.requirements("demo==1.0", index=index)
+    desk.envbuild("lock")
+    lock = desk.folder / "pylock.toml"
+    text = lock.read_text()
+    assert before in text
+    lock.write_text(text.replace(before, after))
+
+    for words in (["lock", "--check"], ["build"]):
+        done = desk.try_(*words)
+        assert done.code == 1
+        assert "restore it from version control" in done.err
+
+
+def test_a_lock_that_does_not_say_what_it_was_made_from_is_stale(desk: Desk, index: Index) -> None:
+    desk.requirements("demo==1.0", index=index)
+    desk.envbuild("lock")
+    lock = desk.folder / "pylock.toml"
+    lock.write_text("".join(line for line in lock.read_text().splitlines(True) if not line.startswith("made-from")))
+
+    assert desk.try_("lock", "--check").code == 1
+
+
+def test_a_token_in_a_url_is_refused_before_it_is_locked(desk: Desk) -> None:
+    desk.write("requirements.txt", "demo @ http://127.0.0.1:9/demo-1.0-py3-none-any.whl?token=hunter2\n")
+
+    done = desk.try_("lock")
+
+    assert done.code == 1
+    assert "${NAME}" in done.err
+    assert "hunter2" not in done.err
+
+
+def test_a_line_of_blanks_and_deep_nesting_are_read_in_no_time(desk: Desk) -> None:
+    desk.write("requirements.txt", "demo" + " " * 200_000 + "x\n")
+    assert desk.try_("lock").code == 1
+
+    (desk.folder / "pylock.toml").unlink(missing_ok=True)
+    desk.write("deep.toml", "a = " + "[" * 5000 + "]" * 5000 + "\n")
+    desk.write("pylock.deep.toml", "a = " + "[" * 5000 + "]" * 5000 + "\n")
+    done = desk.try_("lock", "pylock.deep.toml")
+    assert done.code == 1
+    assert "Traceback" not in done.err

@@ -963,3 +963,29 @@ def test_an_environment_that_has_lost_its_python_runs_no_other(place: Place) -> 
 
     for words in (["run", "script.py"], ["run", "--", "python", "script.py"]):
         assert "verify --heal" in place.refused(*words)
+
+
+def test_an_output_name_cannot_steer_the_terminal(place: Place) -> None:
+    place.write("script.py", "open('outputs/a\\x1b[31mb', 'w').close()\n")
+
+    said = place.do("run", "script.py").said
+
+    assert "\x1b" not in said
+    assert "a\\x1b[31mb" in said
+
+
+def test_an_output_that_lies_too_deep_is_told_of(place: Place) -> None:
+    place.write(
+        "script.py",
+        "import os\nos.chdir('outputs')\n"
+        "for _ in range(100):\n    os.mkdir('d' * 50); os.chdir('d' * 50)\nopen('f', 'w')\n",
+    )
+
+    assert "outputs/ cannot be read" in place.refused("run", "script.py")
+
+
+def test_a_script_that_is_a_link_out_of_its_folder_runs(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_text("print('elsewhere')\n")
+    (place.folder / "link.py").symlink_to(os.path.relpath(tmp_path / "elsewhere.py", place.folder))
+
+    assert place.do("run", "link.py").text == "elsewhere\n"

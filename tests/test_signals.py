@@ -389,3 +389,16 @@ def test_a_closed_terminal_ends_the_run(place: Place) -> None:
     terminal.close()
     assert place.last()["status"] == "Canceled"
     assert "its terminal closing" in place.last()["reason"]
+
+
+def test_a_run_whose_outputs_take_long_to_collect_can_be_stopped(place: Place) -> None:
+    place.write("script.py", "open('outputs/sparse', 'wb').truncate(1 << 40); print('done', flush=True)\n")
+    process = place.start("run", "script.py")
+    assert process.stdout
+    assert process.stdout.readline() == b"done\n"
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert place.last()["status"] == "Canceled"

@@ -450,3 +450,31 @@ def test_the_clock_may_jump(place: Place) -> None:
     request.write_text(json.dumps({**json.loads(request.read_text()), "created_at": future}))
     (place.workspace / "inbox" / place.newest()).touch()
     assert len(place.runs()) == len(list((place.workspace / "runs").iterdir()))
+
+
+# What a repeated run cannot see in the files that it looks at
+
+
+def test_a_variable_that_the_definition_uses_is_looked_at_each_time(place: Place) -> None:
+    place.write("script.py", "import os; print(os.environ['COLOUR'])\n")
+    place.write("envbuild.yml", "variables: {COLOUR: red}\npip: ['-r more.txt']\n")
+    place.write("more.txt", "# ${SOMETHING}\n")
+    for _ in range(2):
+        assert place.do("run", "script.py").text == "red\n"
+
+    assert not list((place.workspace / "warm").glob("*"))
+
+
+def test_what_a_linked_definition_leads_to_is_looked_at(place: Place, tmp_path: Path) -> None:
+    shared = tmp_path / "shared.yml"
+    shared.write_text("variables: {COLOUR: red}\n")
+    place.write("script.py", "import os; print(os.environ['COLOUR'])\n")
+    (place.folder / "requirements.txt").unlink(missing_ok=True)
+    (place.folder / "envbuild.yml").symlink_to(shared)
+    time.sleep(0.1)
+    for _ in range(3):
+        assert place.do("run", "script.py").text == "red\n"
+
+    shared.write_text("variables: {COLOUR: blue}\n")
+
+    assert place.do("run", "script.py").text == "blue\n"

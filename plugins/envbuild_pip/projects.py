@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from envbuild import BuildFailed, Lock, Package, copy_source, source_files
+from envbuild import BuildFailed, EnvbuildError, Lock, Package, copy_source, run_program, source_files
 
 
 def folder_of(package: Package, lock: Lock) -> Path:
@@ -26,8 +26,21 @@ def folder_of(package: Package, lock: Lock) -> Path:
 
 
 def content(package: Package, lock: Lock) -> dict[str, str]:
-    """The digests of a project's files, by their paths."""
-    return source_files(folder_of(package, lock))
+    """The digests of a project's files, by their paths; and what git says of it, if its version may come from there."""
+    folder = folder_of(package, lock)
+    return source_files(folder) | _described(folder)
+
+
+def _described(folder: Path) -> dict[str, str]:
+    metadata = _metadata(folder)
+    if not (folder / ".git").exists() or (metadata is not None and "version" not in metadata.get("dynamic", ())):
+        return {}
+    command = ["git", "--no-optional-locks", "-C", str(folder), "describe", "--always", "--long", "--tags", "--dirty"]
+    try:
+        done = run_program(command, timeout=30)
+    except EnvbuildError:
+        return {}
+    return {".git": done.stdout.strip()} if done.code == 0 else {}
 
 
 def declaring(folder: Path) -> Iterator[Path]:

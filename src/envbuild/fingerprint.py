@@ -113,7 +113,6 @@ def _artifact(package: Package) -> dict[str, Any]:
         "sha256": artifact.digest.hex if artifact.digest else None,
         "revision": artifact.revision,
         "subdirectory": artifact.subdirectory,
-        "editable": artifact.editable or None,
         "details": dict(package.details) or None,
     }
     return {key: value for key, value in found.items() if value is not None}

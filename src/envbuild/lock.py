@@ -8,6 +8,7 @@ kinds than pip's. `Resolution` is a lock in the making, which the plugins add th
 from __future__ import annotations
 
 import datetime
+import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,8 @@ from envbuild.requirement import without_credentials
 
 LOCK_VERSION = 1
 """The version of what stands under ``[tool.envbuild]``; readers refuse one that is greater."""
+
+_AGAIN = "restore it from version control, or remove it and lock again"
 
 ArtifactKind = Literal["wheel", "sdist", "archive", "directory", "vcs"]
 
@@ -145,6 +148,17 @@ class Lock:
         wanted = canonicalize_name(name)
         return next((each for each in self.packages if each.name == wanted), None)
 
+    @property
+    def packages_digest(self) -> Digest:
+        """The digest of what will be installed, by which a lock that was edited by hand is told."""
+        rows = [
+            (each.kind, each.name, each.version, each.artifact.kind, each.artifact.filename, str(each.artifact.digest),
+             each.artifact.revision, each.artifact.path if each.artifact.kind == "directory" else None,
+             each.artifact.subdirectory, each.artifact.editable, each.marker, sorted(each.details.items()))
+            for each in self.packages
+        ]  # fmt: skip
+        return Digest.of(json.dumps(rows).encode())
+
     # -- the written form --------------------------------------------------------------------------------
 
     def to_toml(self) -> str:
@@ -158,6 +172,7 @@ class Lock:
             ours["definition"] = self.definition
         if self.made_from:
             ours["made-from"] = str(self.made_from)
+        ours["packages-digest"] = str(self.packages_digest)
         if self.as_of:
             ours["as-of"] = self.as_of
         if self.inputs:
@@ -186,16 +201,16 @@ class Lock:
         ours = (pylock.tool or {}).get("envbuild")
         if not isinstance(ours, Mapping):
             raise LockError(f"{where}: made by {pylock.created_by}, not by envbuild")
-        if not isinstance(ours.get("lock-version"), int) or ours["lock-version"] > LOCK_VERSION:
-            raise LockError(
-                f"{where}: written by a newer envbuild (lock version {ours.get('lock-version')})",
-                hint="upgrade envbuild",
-            )
+        written = ours.get("lock-version")
+        if type(written) is not int or written < 1:
+            raise LockError(f"{where}: {written!r} is no lock version", hint=_AGAIN)
+        if written > LOCK_VERSION:
+            raise LockError(f"{where}: written by a newer envbuild (lock version {written})", hint="upgrade envbuild")
         try:
             made_from = ours.get("made-from")
             packages = [from_pylock(each) for each in pylock.packages]
             packages += [_foreign_from_dict(each) for each in ours.get("packages", ())]
-            return cls(
+            lock = cls(
                 python=str(Version(ours["python"])),
                 platform=Platform.parse(ours["platform"]),
                 packages=tuple(packages),
@@ -207,9 +222,12 @@ class Lock:
                 root=root,
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise LockError(
-                f"{where}: [tool.envbuild] is damaged: {error}", hint="make the lock again: envbuild lock"
-            ) from error
+            raise LockError(f"{where}: [tool.envbuild] is damaged: {error}", hint=_AGAIN) from error
+        if pylock.requires_python is not None and lock.python not in pylock.requires_python:
+            raise LockError(f"{where}: says both Python {lock.python} and {pylock.requires_python}", hint=_AGAIN)
+        if ours.get("packages-digest") != str(lock.packages_digest):
+            raise LockError(f"{where}: its packages are not those that were locked: it was edited by hand", hint=_AGAIN)
+        return lock
 
 
 def read_pylock(text: str, *, where: str) -> Pylock:
@@ -219,10 +237,10 @@ def read_pylock(text: str, *, where: str) -> Pylock:
     """
     try:
         return Pylock.from_dict(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, PylockValidationError) as error:
+    except (tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as error:
         raise LockError(
             f"{where}: not a valid lock file (PEP 751): {error}",
-            hint="restore it from version control, or remove it and lock again",
+            hint=_AGAIN,
         ) from error
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from envbuild.errors import StoreError
 from envbuild.layout import OUTPUTS
 from envbuild.store import Store
 
@@ -22,7 +23,7 @@ def collect(folder: str, store: str, *, link: bool = True) -> dict[str, Any]:
     kept = Store(Path(store))
     root = Path(folder) / OUTPUTS
     found: dict[str, Any] = {}
-    for here, folders, files in os.walk(root):
+    for here, folders, files in os.walk(root, onerror=_cannot_be_kept):
         folders.sort()
         for name in sorted(files):
             path = Path(here) / name
@@ -33,3 +34,9 @@ def collect(folder: str, store: str, *, link: bool = True) -> dict[str, Any]:
             digest = kept.put_file(path, link=link and stat.st_nlink == 1)
             found[path.relative_to(root).as_posix()] = {"digest": str(digest), "size": stat.st_size}
     return found
+
+
+def _cannot_be_kept(error: OSError) -> None:
+    name = str(error.filename)
+    shown = name if len(name) < 200 else f"{name[:200]}…"
+    raise StoreError(f"a folder of outputs/ cannot be read: {error.strerror}: {shown}") from error

@@ -28,6 +28,7 @@ from envbuild.layout import PREFIX
 from envbuild.lock import Lock, LockRequest, Package, Resolution
 from envbuild.platform import Platform
 from envbuild.plugins import Plugins
+from envbuild.process import run_program
 from envbuild.progress import QUIET, Progress, counted
 from envbuild.project import Project
 from envbuild.warm import facts_of
@@ -100,7 +101,9 @@ class Prepared:
 def stale(lock: Lock, project: Project, workspace: Workspace) -> tuple[str, ...]:
     """Say what has changed since ``lock`` was made; nothing, if it still fits the definition."""
     asked = lock_document(project.definition)
-    if lock.made_from is not None and lock.made_from != asked.digest:
+    if lock.made_from is None:
+        return ("the lock does not say what it was made from",)
+    if lock.made_from != asked.digest:
         try:
             before = workspace.document(lock.made_from).content
         except NotFound:
@@ -320,20 +323,43 @@ def build(
     :returns: the image, and whether it was built just now.
     :raises BuildFailed: it cannot be built; nothing half-done stays behind.
     """
-    found = workspace.images.find(environment)
+    found = _sound(workspace.images.find(environment), lock)
     if found:
         return found, False
     progress = wishes.progress
     waiting = lambda: progress.note(f"waiting for another process that builds {environment.short}")  # noqa: E731
     with workspace.store.locked(f"image-{environment.hex}", waiting):
         found = workspace.images.find(environment)
-        if found:
+        if found and _sound(found, lock):
             return found, False
+        if found:
+            progress.note(f"{environment.short} has lost its Python {lock.python}: it is built again")
+            workspace.images.remove(environment, force=True)
         doing = f"Building {project.name} ({counted(len(lock.packages), 'package')})"
         with workspace.images.stage(environment) as stage, progress.step(doing):
             image = make_image(project, lock, environment, stage / PREFIX, workspace, plugins, wishes)
             _check_unchanged(project, lock, environment, workspace, plugins)
-            return workspace.images.publish(stage, image), True
+            facts = image.interpreter.stat()
+            noted = {**image.details, "python": f"{facts.st_size} {facts.st_mtime_ns}"}
+            return workspace.images.publish(stage, replace(image, details=noted)), True
+
+
+def _sound(image: Image | None, lock: Lock) -> Image | None:
+    """``image``, unless its Python has gone, or is another version than it was made with.
+
+    The file that it leads to belongs to the system: it changes when that is upgraded.
+    """
+    if image is None or image.kind != "prefix":
+        return image
+    interpreter = image.interpreter
+    try:
+        facts = interpreter.stat()
+    except OSError:
+        return None
+    if image.details.get("python") == f"{facts.st_size} {facts.st_mtime_ns}":
+        return image
+    asked = run_program([interpreter, "-I", "-c", "import platform; print(platform.python_version())"], timeout=60)
+    return image if asked.stdout.strip() == lock.python else None
 
 
 def _check_unchanged(project: Project, lock: Lock, environment: Digest, workspace: Workspace, plugins: Plugins) -> None:

@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from envbuild.supervise import visible
+
 if TYPE_CHECKING:
     from envbuild.lock import Change, Package
 
@@ -29,7 +31,7 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, datetime.datetime):
         return moment(value)
-    return str(value)
+    return visible(str(value))
 
 
 def facts(pairs: Mapping[str, Any]) -> str:
@@ -40,7 +42,7 @@ def facts(pairs: Mapping[str, Any]) -> str:
     python  3.11.7
     """
     width = max((len(name) for name in pairs), default=0)
-    return "\n".join(f"{name.ljust(width)}  {_cell(value)}" for name, value in pairs.items())
+    return "\n".join(f"{visible(name).ljust(width)}  {_cell(value)}" for name, value in pairs.items())
 
 
 def moment(value: datetime.datetime) -> str:

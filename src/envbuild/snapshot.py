@@ -134,7 +134,15 @@ def _look_into(
                 _look_into(root, path + "/", rules, files, folders, nested=nested)
         elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
             with suppress(FileNotFoundError):  # gone since the folder was read
-                files.append(SourceFile(path, entry.stat(follow_symlinks=False)))
+                files.append(SourceFile(path, entry.stat(follow_symlinks=_leads_astray(entry, root))))
+
+
+def _leads_astray(entry: os.DirEntry[str], root: Path) -> bool:
+    """Whether a link is a way to a file that a copy of it would not lead to: that file is taken in its place."""
+    if not entry.is_symlink() or os.readlink(entry.path).startswith("/"):  # noqa: PTH115
+        return False
+    target = os.path.realpath(entry.path)
+    return os.path.isfile(target) and not target.startswith(os.path.realpath(root) + os.sep)  # noqa: PTH113
 
 
 def _ignored(path: str, rules: list[tuple[str, pathspec.GitIgnoreSpec]]) -> bool:

@@ -33,15 +33,20 @@ def copy_source(root: Path, destination: Path) -> None:
     for each in look(root).files:
         copy = destination / each.path
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / each.path, copy, follow_symlinks=False)
+        shutil.copy2(root / each.path, copy, follow_symlinks=not each.is_link or _is_elsewhere(root / each.path))
 
 
 def _content(root: Path, file: SourceFile) -> str:
     return " ".join(_words(root / file.path, file))
 
 
+def _is_elsewhere(link: Path) -> bool:
+    """Whether a link leads to a file by its place on this machine: then that file's content is what the project has."""
+    return link.readlink().is_absolute() and link.is_file()
+
+
 def _words(path: Path, file: SourceFile) -> Iterator[str]:
-    if file.is_link:
+    if file.is_link and not _is_elsewhere(path):
         yield from ("link", os.readlink(path))  # noqa: PTH115
         return
     with path.open("rb") as stream:

@@ -52,6 +52,7 @@ def leave(
     if (
         starter is None
         or prepared.project.id
+        or any(_uses_variables(each) for each in prepared.project.inputs)
         or _newest(seen) > source.looked_at - _GRAIN
         or (_newest(other.values()) > began - _GRAIN)
     ):
@@ -77,6 +78,11 @@ def leave(
     beside = stamp.with_name(f"{stamp.name}.{os.getpid()}")
     beside.write_text("\0".join(words), encoding="utf-8", errors="surrogateescape")
     beside.replace(stamp)
+
+
+def _uses_variables(file: Path) -> bool:
+    """Whether a definition may mean something else when a variable does: ``${NAME}`` in it."""
+    return file.suffix != ".whl" and b"${" in file.read_bytes()
 
 
 def _facts(found: os.stat_result) -> tuple[str, str, str]:
@@ -107,7 +113,10 @@ def _looked_at(prepared: Prepared, source: snapshot.Source) -> Iterator[str]:
     """Every path besides the snapshot's files whose change might make it another run."""
     project = prepared.project
     yield from (str(source.root / name) for name in snapshot.IGNORE_FILES)
-    yield from (str(each.absolute()) for each in project.inputs)
+    for each in project.inputs:
+        # A link, and what it leads to, may both change.
+        yield from (str(each.absolute()), os.path.realpath(each))
+    yield os.path.realpath(prepared.image.interpreter)
     if project.lock_file:
         yield str(project.lock_file)
         yield str(for_platform(project.lock_file, prepared.locked.lock.platform))
@@ -119,10 +128,21 @@ def _looked_at(prepared: Prepared, source: snapshot.Source) -> Iterator[str]:
     for package in prepared.locked.lock.packages:
         if package.artifact.kind == "directory":
             yield from _project_files((root / (package.artifact.path or ".")).resolve())
-    yield from map(str, git.changing(source.root))
+    yield from _repository(source.root)
+
+
+def _repository(folder: Path) -> Iterator[str]:
+    """What changes with the commit that ``folder`` is at, or when it comes to lie in a repository."""
+    yield from map(str, git.changing(folder))
+    if git.repository(folder) is None:
+        yield from (str(each / ".git") for each in (folder, *folder.parents))
 
 
 def _project_files(folder: Path) -> Iterator[str]:
     found = snapshot.look(folder)
-    yield from (str(folder / each.path) for each in found.files)
+    for each in found.files:
+        yield str(folder / each.path)
+        if each.is_link:
+            yield os.path.realpath(folder / each.path)
+    yield from _repository(folder)
     yield from (str(folder / each.path).rstrip("/") for each in found.folders)

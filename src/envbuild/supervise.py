@@ -192,6 +192,8 @@ class Watch:
         self.handle: RunHandle | None = None
         self.stopped = 0
         """The signal that somebody asked to stop the run by, or 0."""
+        self.ended = False
+        """Whether the run's program has ended, and only its outputs are still to be collected."""
         self.lost = ""
         """Why the log lacks some of the output; empty where it lacks nothing."""
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -236,6 +238,7 @@ class Watch:
             # Whoever stops a run means its children too, also those that did not listen.
             handle.cancel(0)
         self.handle = None
+        self.ended = True
         return code
 
     def _write(self, stream: int, data: bytes) -> None:
@@ -257,6 +260,9 @@ class Watch:
                 del self._out[stream]
 
     def _pass_on(self, number: int, _frame: object) -> None:
+        if self.ended and number in _STOPS:
+            # What is left to do, collecting outputs, may take as long as they are large.
+            raise KeyboardInterrupt
         if self.handle is None:
             self._early.append(number)
         elif number not in _STOPS:
@@ -360,7 +366,12 @@ def see_through(
                 folder.record(layout.END, _end("Failed", None, str(error), request["seconds"]))
                 raise
             seconds = {**request["seconds"], "running": time.perf_counter() - started}
-            return _finish(folder, watch, code, seconds, laid_out)
+            try:
+                return _finish(folder, watch, code, seconds, laid_out)
+            except KeyboardInterrupt:
+                reason = "stopped while its outputs were collected; they are in its folder"
+                folder.record(layout.END, _end("Canceled", code, reason, seconds))
+                raise
     except BaseException:
         if not announced:
             folder.discard()
@@ -475,15 +486,22 @@ def summary(folder: Folder, environment: "Mapping[str, Any]", end: "Mapping[str,
         f"time         {times}",
     ]
     if end["outputs"]:
-        listed = sorted(end["outputs"])
+        listed = [visible(path) for path in sorted(end["outputs"])]
         more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
         lines.append(f"outputs      {os.path.join(folder.path, layout.OUTPUTS)}  ({', '.join(listed[:5])}{more})")
     else:
         lines.append(f"outputs      none; logs in {os.path.join(folder.path, layout.LOGS)}")
     if end["left"]:
-        shown = ", ".join(end["left"][:5]) + (" …" if len(end["left"]) > 5 else "")
+        shown = ", ".join(map(visible, end["left"][:5])) + (" …" if len(end["left"]) > 5 else "")
         lines.append(f"also wrote   {shown}  (outside outputs/; left in {folder.work})")
     return "\n".join(lines) + "\n"
+
+
+def visible(name: str) -> str:
+    """A name as a terminal may be shown it: characters that would steer the terminal are spelled out."""
+    if name.isprintable():
+        return name
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)
 
 
 def say(text: str) -> None:

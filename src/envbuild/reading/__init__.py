@@ -65,7 +65,13 @@ def read_with_inputs(
     if not os.path.lexists(path):
         raise _missing(path)
     sources = Sources(path.parent, os.environ if variables is None else variables)
-    definition = _read(path, group, sources)
+    try:
+        definition = _read(path, group, sources)
+    except RecursionError as error:
+        from envbuild.errors import DefinitionError, Problem
+        from envbuild.reading.sources import shown
+
+        raise DefinitionError(Problem(shown(path), None, "something in it is nested too deeply")) from error
     return definition, tuple(sources.files)
 
 

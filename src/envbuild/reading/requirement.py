@@ -30,6 +30,12 @@ _WITH_EXTRAS = re.compile(r"(?P<target>.+?)\s*\[(?P<extras>[^\[\]]*)\]", re.S)
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://|(?P<file>file):", re.I)
 _REPOSITORIES = ("git",)
 """Of what pip knows, that is what uv fetches."""
+_SECRET_IN_QUERY = re.compile(
+    r"[?&]((?:[\w-]*(?:token|secret|passw|signature|credential|api[-_]?key|access[-_]?key)[\w-]*)|sig|key)=(?!\$\{)",
+    re.I,
+)
+"""A part of a URL's query that gives its reader access, as signed URLs have it."""
+
 _HASH_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
@@ -169,6 +175,12 @@ def _from_url(direct: Direct, hashes: tuple[str, ...], *, editable: bool) -> Req
     if scheme not in ("http", "https", "ftp") and not (plus and kind in _REPOSITORIES):
         meant = f"; a repository is written git+{scheme}://" if scheme in ("ssh", "git") else ""
         raise ValueError(f"URLs that begin with {scheme}:// cannot be installed from{meant}")
+    secret = _SECRET_IN_QUERY.search(direct.target.partition("#")[0])
+    if secret:
+        raise ValueError(
+            f"the value of {secret[1]!r} in the URL would stand in the lock;"
+            " write it as ${NAME}, and set that variable"
+        )
     if editable and not plus:
         raise ValueError("-e wants a folder or a repository, not a file")
     direct = direct if direct.name else _named_by_url(direct)

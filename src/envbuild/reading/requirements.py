@@ -29,7 +29,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
 )
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
-_COMMENT = re.compile(r"(?:^|\s+)#.*$")
+_COMMENT = re.compile(r"(?:^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _KEPT = re.compile(
     r"(?<!\S)(?:-i\s*|--(?:pypi|extra|index)[a-z-]*(?:=|\s+))\S+|(?<![\w+.-])(?!file:)[A-Za-z][A-Za-z0-9+.-]*://\S*"
@@ -110,7 +110,7 @@ def read_lines(text: str, place: Place, asked: Asked, *, constraint: bool = Fals
 def _joined(text: str) -> Iterator[tuple[int, str]]:
     first, so_far = 0, ""
     for number, line in enumerate(text.splitlines(), start=1):
-        comment = _COMMENT.match(line)
+        comment = line.lstrip().startswith("#")
         if line.endswith("\\") and not comment:
             first = first or number
             so_far += line.strip("\\")
