@@ -29,6 +29,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
 )
 _CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
+_BLANKS = re.compile(r"\s{16,}")
+"""More than anybody means; what looks for words further on would take its time over them."""
 _COMMENT = re.compile(r"(?:^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _KEPT = re.compile(
@@ -75,7 +77,7 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
     [(1, 'demo   >=1'), (5, 'https://host.test/#egg=x')]
     """
     for number, line in _joined(text):
-        bare = _COMMENT.sub("", line).strip()
+        bare = _BLANKS.sub(" ", _COMMENT.sub("", line).strip())
         if bare:
             yield number, bare
 
