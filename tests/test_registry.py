@@ -361,3 +361,14 @@ def test_a_version_stays_the_environment_that_it_was_registered_as(place: Place,
     assert again.json["id"] == first["id"]
     assert "stays" in again.said
     assert place.do("env", "show", "prod:1", "--json").json["id"] == first["id"]
+
+
+def test_a_version_moves_when_it_is_locked_by_its_name(place: Place) -> None:
+    place.write("requirements.txt", "")
+    first = place.do("env", "register", "--name", "prod", "--json").json
+
+    place.do("lock", "prod:1", "--python", "3.9")
+
+    moved = place.do("env", "show", "prod:1", "--json").json
+    assert moved["python"].startswith("3.9")
+    assert moved["id"] != first["id"]

@@ -25,6 +25,8 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
         return _check(project, context)
     locked = pipeline.lock(project, context.workspace, context.plugins, context.wishes)
     identity = pipeline.identify(project, locked.lock, context.workspace, context.plugins)
+    if locked.file is None:
+        pipeline.record_resolution(project, locked.lock, identity, context.workspace)
     result = {
         "file": str(locked.file) if locked.file else None,
         "id": str(identity),
