@@ -11,7 +11,7 @@ import datetime
 import json
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -492,14 +492,3 @@ def changes(before: Iterable[Package], after: Iterable[Package]) -> tuple[Change
         for name in sorted(old.keys() | new.keys())
         if same(old.get(name)) != same(new.get(name))
     )
-
-
-def relative_to(package: Package, root: Path, there: Path) -> Package:
-    """The same package with its path, relative to ``root`` so far, told from ``there``."""
-    path = package.artifact.path
-    if path is None or PurePosixPath(path).is_absolute():
-        return package
-    import os.path
-
-    told = Path(os.path.relpath(root / path, there)).as_posix()
-    return replace(package, artifact=replace(package.artifact, path=told))

@@ -37,7 +37,8 @@ class RunRequest:
     :param command: the program and its arguments; a first word ``python`` is the environment's own.
     :param directory: the working copy; it belongs to the run alone.
     :param folder: the run's folder, where ``logs/``, ``outputs/`` and ``metrics.jsonl`` come to lie.
-    :param variables: the environment variables of the process, complete; secrets are among them.
+    :param variables: what the run declares, secrets among them; it is the target that adds what its processes have
+        anyway, and activates the environment.
     """
 
     id: str

@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -325,29 +325,3 @@ def _is_copy(file: Path, kept: Mapping[str, Any]) -> bool:
         return False
     with file.open("rb") as stream:
         return Digest.of_stream(stream) == Digest(kept["sha256"])
-
-
-def source_digest(root: Path) -> Digest:
-    """The digest of a folder's content, by the rules of a snapshot, without keeping anything.
-
-    The path of the folder, times, and files that no snapshot would hold do not count; names, contents and whether
-    a file may be executed do.
-
-    :raises NotFound: there is no such folder.
-    """
-    return Snapshot(dict(_entries(look(root)))).digest
-
-
-def _entries(source: Source) -> Iterator[tuple[str, dict[str, Any]]]:
-    for each in source.files:
-        path = source.root / each.path
-        if each.is_link:
-            yield each.path, {"link": os.readlink(path)}  # noqa: PTH115
-        else:
-            with path.open("rb") as stream:
-                digest = Digest.of_stream(stream)
-            yield (
-                each.path,
-                {"sha256": digest.hex, "size": each.stat.st_size}
-                | ({"executable": True} if each.is_executable else {}),
-            )
