@@ -105,8 +105,8 @@ def run_target(run: RunRequest, image: Image) -> RunHandle | None:
     output and stopping it are the handle's business. The image is already built for the platform of the target.
 
     A handle whose class has an attribute ``starter`` may be started again without loading any plugin: it is the
-    name (``package.module:function``) of a function that takes ``command``, ``directory``, ``variables`` and the path of
-    the prefix, and returns such a handle. A repeated ``envbuild run`` calls it directly; its module, and the package
+    name (``package.module:function``) of a function that takes ``command``, ``directory``, ``variables`` and the path
+    of the prefix, and returns such a handle. A repeated ``envbuild run`` calls it directly; its module, and the package
     that it lies in, should import next to nothing.
 
     :param run: what to run and where; its working directory is ready and belongs to the run alone.
