@@ -192,8 +192,8 @@ class Watch:
         self.handle: RunHandle | None = None
         self.stopped = 0
         """The signal that somebody asked to stop the run by, or 0."""
-        self.ended = False
-        """Whether the run's program has ended, and only its outputs are still to be collected."""
+        self.collecting = False
+        """Whether outputs are being collected: that takes as long as they are large, and may be stopped."""
         self.lost = ""
         """Why the log lacks some of the output; empty where it lacks nothing."""
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -238,7 +238,6 @@ class Watch:
             # Whoever stops a run means its children too, also those that did not listen.
             handle.cancel(0)
         self.handle = None
-        self.ended = True
         return code
 
     def _write(self, stream: int, data: bytes) -> None:
@@ -260,8 +259,7 @@ class Watch:
                 del self._out[stream]
 
     def _pass_on(self, number: int, _frame: object) -> None:
-        if self.ended and number in _STOPS:
-            # What is left to do, collecting outputs, may take as long as they are large.
+        if self.collecting and number in _STOPS:
             raise KeyboardInterrupt
         if self.handle is None:
             self._early.append(number)
@@ -369,6 +367,7 @@ def see_through(
             try:
                 return _finish(folder, watch, code, seconds, laid_out)
             except KeyboardInterrupt:
+                watch.collecting = False
                 reason = "stopped while its outputs were collected; they are in its folder"
                 folder.record(layout.END, _end("Canceled", code, reason, seconds))
                 raise
@@ -410,8 +409,11 @@ def _finish(
         from envbuild.outputs import collect
 
         try:
+            watch.collecting = True
             end["outputs"] = collect(folder.path, os.path.join(folder.workspace, layout.STORE))
+            watch.collecting = False
         except EnvbuildError as error:
+            watch.collecting = False
             failure = error
             end["status"] = "Failed"
             reasons.append(f"its outputs could not be kept: {error}")
