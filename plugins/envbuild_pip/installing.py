@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from packaging.version import Version
-
 from envbuild import (
     BuildFailed,
     BuildRequest,
@@ -45,14 +43,10 @@ def interpreter_for(lock: Lock, request: BuildRequest) -> Path:
 
     :raises PythonNotFound: this machine lacks it; the message lists what it has.
     """
-    own = interpreters.own()
-    if own and own.version == Version(lock.python):
-        return own.path
-    candidates = interpreters.installed(request.variables)
-    for each in candidates:
-        if each.version == Version(lock.python):
-            return each.path
-    listed = ", ".join(str(each) for each in candidates) or "none"
+    found = interpreters.exactly(lock.python, request.variables)
+    if found:
+        return found.path
+    listed = ", ".join(str(each) for each in interpreters.installed(request.variables)) or "none"
     raise PythonNotFound(
         f"the lock is for Python {lock.python}, which this machine does not have; found: {listed}",
         hint=f"install it ('uv python install {lock.python}' does), or move the lock to one of these: "

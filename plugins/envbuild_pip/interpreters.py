@@ -66,6 +66,14 @@ def choose(wanted: SpecifierSet, candidates: Iterable[Interpreter]) -> Interpret
     return next((each for each in fitting if each.version >= OLDEST), None)
 
 
+def exactly(version: str, variables: Mapping[str, str]) -> Interpreter | None:
+    """A Python of that very version, to the patch."""
+    mine = own()
+    if mine and mine.version == Version(version):
+        return mine
+    return next((each for each in installed(variables) if each.version == Version(version)), None)
+
+
 def find(wanted: SpecifierSet, asked: str, variables: Mapping[str, str]) -> Interpreter:
     """A Python that fits; our own where it does, since that is one that surely works.
 

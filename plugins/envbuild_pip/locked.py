@@ -85,5 +85,5 @@ def _platform_tags(platform: Platform) -> list[str]:
         return [f"musllinux_1_{minor}_{platform.machine}" for minor in (2, 1, 0)] + [f"linux_{platform.machine}"]
     # glibc 2.28 is the oldest that the distributions still under support have; uv assumes it too.
     newest = [f"manylinux_2_{minor}_{platform.machine}" for minor in range(28, 4, -1)]
-    named = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
-    return newest + [f"{name}_{platform.machine}" for name in named.values()] + [f"linux_{platform.machine}"]
+    named = ("manylinux2014", "manylinux2010", "manylinux1", "linux")
+    return newest + [f"{name}_{platform.machine}" for name in named]

@@ -41,19 +41,13 @@ def pin_python(definition: Definition, platform: Platform, resolution: Resolutio
     previous = request.previous
     upgrade = request.upgrade is True or "python" in request.upgrade
     if previous and not upgrade and previous.python in wanted:
-        resolution.pin_python(previous.python, _exactly(previous.python, request))
+        known = interpreters.exactly(previous.python, request.variables)
+        resolution.pin_python(previous.python, known.path if known else None)
     elif platform == Platform.here():
         found = interpreters.find(wanted, asked, request.variables)
         resolution.pin_python(str(found.version), found.path)
     else:
         _pin_foreign_python(definition, platform, resolution)
-
-
-def _exactly(version: str, request: LockRequest) -> Path | None:
-    own = interpreters.own()
-    if own and str(own.version) == version:
-        return own.path
-    return next((each.path for each in interpreters.installed(request.variables) if str(each.version) == version), None)
 
 
 def _pin_foreign_python(definition: Definition, platform: Platform, resolution: Resolution) -> None:

@@ -17,9 +17,8 @@ from envbuild.catalogue import EnvironmentVersion
 from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import Damaged, DefinitionError, NotFound, Refused
-from envbuild.fingerprint import definition_document
 from envbuild.lock import Lock
-from envbuild.pipeline import identify
+from envbuild.pipeline import identify, record_resolution
 from envbuild.plugins import Plugins
 from envbuild.project import Project
 from envbuild.requirement import WheelRef
@@ -43,12 +42,11 @@ def export(project: Project, lock: Lock | None, workspace: Workspace, stream: IO
             f"{project.name} asks for what only this machine has: {', '.join(local) or definition.pylock}",
             hint="build a wheel of it, and ask for that instead",
         )
-    locks = {str(lock.platform): lock} if lock else {}
     form = yaml.safe_dump(definition.named(project.name).to_dict(), sort_keys=True, allow_unicode=True)
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         _add(archive, _DEFINITION, form.encode())
-        for platform, each in sorted(locks.items()):
-            _add(archive, f"pylock.{platform}.toml", each.to_toml().encode())
+        if lock:
+            _add(archive, f"pylock.{lock.platform}.toml", lock.to_toml().encode())
         for wheel in sorted(definition.wheels):
             _add(archive, f"wheels/{wheel.filename}", workspace.store.read(wheel.digest))
 
@@ -73,12 +71,9 @@ def take_in(path: Path, workspace: Workspace, plugins: Plugins, name: str | None
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise Damaged(f"{path} is not a bundle: {error}", hint="'envbuild env export' makes them") from error
     version = workspace.register(name or definition.name or path.stem, definition)
-    document = workspace.keep(definition_document(definition))
     project = Project(definition=definition, spec=str(version), version=version)
     for lock in locks:
-        text = workspace.store.put(lock.to_toml().encode())
-        identity = identify(project, lock, workspace, plugins)
-        workspace.catalogue.record_resolution(document, str(lock.platform), lock.python, text, identity, str(version))
+        record_resolution(project, lock, identify(project, lock, workspace, plugins), workspace)
     return version
 
 

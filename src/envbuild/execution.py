@@ -53,7 +53,7 @@ class Order:
 class Outcome:
     """What came of a run.
 
-    :param end: what the run's folder says of its end (see `envbuild.supervise.finish`).
+    :param end: what the run's folder says of its end (see `envbuild.supervise.see_through`).
     :param built: whether its environment was built for it, rather than found.
     """
 
@@ -110,14 +110,8 @@ def run(
     experiment = _checked(order.experiment) if order.experiment else experiment_name(project)
     with ExitStack() as stack:
         prepared = stack.enter_context(_held(project, workspace, plugins, wishes))
-        name, version = order.known_as or _recorded_as(prepared, workspace)
+        environment = _recorded_as(prepared, order, workspace)
         noted = _noted(prepared, workspace)
-        environment = {
-            "name": name,
-            "version": version,
-            "id": str(prepared.id),
-            "definition_digest": str(prepared.definition_digest),
-        }
         folder = stack.enter_context(_folder(workspace, experiment))
         source, taken = _lay_out(order, workspace, Path(folder.work), wishes)
         facts = {} if order.snapshot else git.facts(order.source)
@@ -208,12 +202,23 @@ def _folder(workspace: Workspace, experiment: str) -> Iterator[supervise.Folder]
         folder.close()
 
 
-def _recorded_as(prepared: Prepared, workspace: Workspace) -> tuple[str, str | None]:
+def _recorded_as(prepared: Prepared, order: Order, workspace: Workspace) -> dict[str, Any]:
+    """What is recorded of the environment; one that has no name and version yet is registered."""
+    name, version = order.known_as or _registered(prepared, workspace)
+    return {
+        "name": name,
+        "version": version,
+        "id": str(prepared.id),
+        "definition_digest": str(prepared.definition_digest),
+    }
+
+
+def _registered(prepared: Prepared, workspace: Workspace) -> tuple[str, str | None]:
     project = prepared.project
     if project.id:
         return project.name, None
     version = pipeline.register(project, workspace)
-    pipeline.settle(version, prepared.locked.lock, prepared.id, workspace)
+    pipeline.settle(version, project, prepared.locked.lock, prepared.id, workspace)
     return version.name, str(version.version)
 
 

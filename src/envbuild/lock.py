@@ -59,7 +59,6 @@ class Artifact:
     :param digest: of the file; ``None`` for directories and repositories, which have none.
     :param size: of the file, in bytes.
     :param revision: the full commit id of a ``vcs`` artifact.
-    :param tree: the digest of a directory's content; it is measured, not locked.
     """
 
     kind: ArtifactKind

@@ -202,8 +202,8 @@ def resolve(
         request = LockRequest(
             scratch=scratch,
             store=workspace.store.root,
-            previous=None if wishes.upgrade is True and not before else before,
-            upgrade=wishes.upgrade | ({"python"} if wishes.python else set()) if wishes.upgrade is not True else True,
+            previous=before,
+            upgrade=True if wishes.upgrade is True else wishes.upgrade | ({"python"} if wishes.python else set()),
             offline=wishes.offline,
             source=wishes.source,
             variables=dict(os.environ),
@@ -419,28 +419,32 @@ def prepare(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wi
     environment = identify(project, locked.lock, workspace, plugins)
     resolved = time.perf_counter()
     image, built = build(project, locked.lock, environment, workspace, plugins, wishes)
-    record_resolution(project, locked.lock, environment, workspace)
+    definition_digest = record_resolution(project, locked.lock, environment, workspace)
     return Prepared(
         project=project,
         locked=locked,
         id=environment,
-        definition_digest=definition_document(project.definition).digest,
+        definition_digest=definition_digest,
         image=image,
         built=built,
         seconds={"resolving": resolved - started, "building": time.perf_counter() - resolved},
     )
 
 
-def record_resolution(project: Project, lock: Lock, environment: Digest, workspace: Workspace) -> None:
-    """Note that the definition was resolved to this lock, and which environment that is."""
+def record_resolution(
+    project: Project, lock: Lock, environment: Digest, workspace: Workspace, source: str | None = None
+) -> Digest:
+    """Note that the definition was resolved to this lock, and which environment that is.
+
+    :param source: what remembers it, where that is not the project's own file or name.
+    :returns: the definition digest.
+    """
+    definition = workspace.keep(definition_document(project.definition))
+    text = workspace.store.put(lock.to_toml().encode())
     workspace.catalogue.record_resolution(
-        workspace.keep(definition_document(project.definition)),
-        str(lock.platform),
-        lock.python,
-        workspace.store.put(lock.to_toml().encode()),
-        environment,
-        project.source,
+        definition, str(lock.platform), lock.python, text, environment, source or project.source
     )
+    return definition
 
 
 def register(
@@ -455,26 +459,15 @@ def register(
     return workspace.register(name or project.name, project.definition, description=description, pinned=pinned)
 
 
-def settle(version: EnvironmentVersion, lock: Lock, environment: Digest, workspace: Workspace) -> Digest:
+def settle(
+    version: EnvironmentVersion, project: Project, lock: Lock, environment: Digest, workspace: Workspace
+) -> Digest:
     """Note which environment a version stands for, unless that has been noted already: it does not change by itself.
 
     :returns: that environment.
     """
-    platform = str(lock.platform)
-    noted = workspace.catalogue.history(str(version), platform, limit=1)
+    noted = workspace.catalogue.history(str(version), str(lock.platform), limit=1)
     if noted:
         return Digest.parse(noted[0].environment_id)
-    workspace.catalogue.record_resolution(
-        version.definition_digest,
-        platform,
-        lock.python,
-        workspace.store.put(lock.to_toml().encode()),
-        environment,
-        str(version),
-    )
+    record_resolution(project, lock, environment, workspace, source=str(version))
     return environment
-
-
-def missing_secrets(definition: Definition, variables: Mapping[str, str]) -> Iterable[str]:
-    """The secrets that a definition names and nobody has given."""
-    return [name for name in definition.secrets if name not in variables]

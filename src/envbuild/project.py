@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from envbuild import reading
@@ -79,7 +80,7 @@ class Project:
             return None
         for file in (for_platform(self.lock_file, platform), self.lock_file):
             if file.is_file():
-                lock = Lock.parse(file.read_text(encoding="utf-8"), where=str(file), root=file.parent)
+                lock = _lock_in(file)
                 if lock.platform == platform:
                     return lock
         return None
@@ -94,10 +95,27 @@ class Project:
         if not self.lock_file.is_file():
             return self.lock_file if platform == Platform.here() else for_platform(self.lock_file, platform)
         try:
-            present = Lock.parse(self.lock_file.read_text(encoding="utf-8"), where=str(self.lock_file))
+            present = _lock_in(self.lock_file)
         except LockError:
             return self.lock_file
         return self.lock_file if present.platform == platform else for_platform(self.lock_file, platform)
+
+
+def _lock_in(file: Path) -> Lock:
+    """The lock that ``file`` holds.
+
+    :raises LockError: it holds none of ours.
+    """
+    try:
+        return _parsed(file.read_text(encoding="utf-8"), file)
+    except UnicodeDecodeError as error:
+        raise LockError(f"{file}: not UTF-8: {error}", hint="restore it, or remove it and lock again") from error
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str, file: Path) -> Lock:
+    # Whose lock it is, whether it fits and where it is written are asked one after the other, of the same text.
+    return Lock.parse(text, where=str(file), root=file.parent)
 
 
 def for_platform(lock_file: Path, platform: Platform) -> Path:
@@ -131,7 +149,7 @@ def _is_main(file: Path, folder: Path) -> bool:
     lock = folder / _MAIN_LOCK
     if lock.is_file():
         try:
-            owner = Lock.parse(lock.read_text(encoding="utf-8", errors="replace"), where=str(lock)).definition
+            owner = _lock_in(lock).definition
         except LockError:
             # Another tool's, or damaged; one of ours that is damaged is told of when it is read.
             return "[tool.envbuild]" in lock.read_text(encoding="utf-8", errors="replace")

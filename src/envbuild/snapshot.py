@@ -51,7 +51,10 @@ LIMIT = 2**30
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of a source folder, with what `os.lstat` said when it was found."""
+    """A file of a source folder, with what `os.lstat` said when it was found.
+
+    A link that leads out of the folder by a relative path is taken for the file that it leads to.
+    """
 
     path: str
     stat: os.stat_result

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from envbuild import git, reading, snapshot
 from envbuild.project import for_platform
-from envbuild.warm import FORMAT, facts_of, installation
+from envbuild.warm import FORMAT, facts, facts_of, installation
 
 if TYPE_CHECKING:
     from envbuild.pipeline import Prepared
@@ -46,9 +46,9 @@ def leave(
     :param noted: files that this run itself has put in their place, and what `facts_of` said right after that.
     """
     files = list(_files(source, taken))
-    own = [(str(source.root / each.path).rstrip("/"), _facts(each.stat)) for each in source.folders]
+    own = [(str(source.root / each.path).rstrip("/"), facts(each.stat)) for each in source.folders]
     other = {path: facts_of(path) for path in _looked_at(prepared, source) if path not in noted}
-    seen = [facts for _, _, facts in files] + [facts for _, facts in own]
+    seen = [known for _, _, known in files] + [known for _, known in own]
     if (
         starter is None
         or prepared.project.id
@@ -70,8 +70,8 @@ def leave(
         *_counted((word,) for word in record["command"][: record["head"]]),
         *_counted((name,) for name in record["secrets"]),
         *_counted({**prepared.project.definition.variables, **variables}.items()),
-        *_counted((path, *facts) for path, facts in checks),
-        *_counted((path, kind, *facts) for path, kind, facts in files),
+        *_counted((path, *known) for path, known in checks),
+        *_counted((path, kind, *known) for path, kind, known in files),
         "end",
     ]
     stamp.parent.mkdir(parents=True, exist_ok=True)
@@ -85,12 +85,8 @@ def _uses_variables(file: Path) -> bool:
     return file.suffix != ".whl" and b"${" in file.read_bytes()
 
 
-def _facts(found: os.stat_result) -> tuple[str, str, str]:
-    return (str(found.st_size), str(found.st_ctime_ns), str(found.st_ino))
-
-
-def _newest(facts: Iterable[tuple[str, str, str]]) -> int:
-    return max((int(changed) for _, changed, _ in facts if changed), default=0)
+def _newest(known: Iterable[tuple[str, str, str]]) -> int:
+    return max((int(changed) for _, changed, _ in known if changed), default=0)
 
 
 def _told(fact: str | bool) -> str:
@@ -106,7 +102,7 @@ def _files(source: snapshot.Source, taken: snapshot.Snapshot) -> Iterator[tuple[
     for each in source.files:
         kept = taken.files[each.path]
         kind = "link" if "link" in kept else "executable" if kept.get("executable") else "file"
-        yield each.path, kind, _facts(each.stat)
+        yield each.path, kind, facts(each.stat)
 
 
 def _looked_at(prepared: Prepared, source: snapshot.Source) -> Iterator[str]:

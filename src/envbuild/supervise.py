@@ -367,7 +367,6 @@ def see_through(
             try:
                 return _finish(folder, watch, code, seconds, laid_out)
             except KeyboardInterrupt:
-                watch.collecting = False
                 reason = "stopped while its outputs were collected; they are in its folder"
                 folder.record(layout.END, _end("Canceled", code, reason, seconds))
                 raise
@@ -411,12 +410,12 @@ def _finish(
         try:
             watch.collecting = True
             end["outputs"] = collect(folder.path, os.path.join(folder.workspace, layout.STORE))
-            watch.collecting = False
         except EnvbuildError as error:
-            watch.collecting = False
             failure = error
             end["status"] = "Failed"
             reasons.append(f"its outputs could not be kept: {error}")
+        finally:
+            watch.collecting = False
     if watch.lost:
         reasons.append(watch.lost)
     end["reason"] = "; ".join(reasons)

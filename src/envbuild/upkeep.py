@@ -50,8 +50,9 @@ def verify_all(workspace: Workspace, plugins: Plugins, wishes: Wishes, *, heal: 
     for each in spoiled if heal else ():
         if each.digest:
             workspace.store.remove(each.digest)
-            # A repeated run relies on its snapshot being kept.
-            workspace.forget_warm()
+    if spoiled and heal:
+        # A repeated run relies on its snapshot being kept.
+        workspace.forget_warm()
     state = "intact" if not spoiled else "removed" if heal else "damaged"
     blobs = Checked(name="blobs", state=state, damages=tuple(str(each) for each in spoiled))
     return [blobs] + [

@@ -32,13 +32,11 @@ class Words:
     """A command line ``run …``, taken apart.
 
     :param asked: what was asked for, as text that tells commands apart; the user's own arguments are no part of it.
-    :param head: the words that start the program; for a script ``python`` and its name.
     :param arguments: the user's own arguments.
     """
 
-    def __init__(self, asked: "list[str]", script: "str | None", arguments: "list[str]") -> None:
+    def __init__(self, asked: "list[str]", arguments: "list[str]") -> None:
         self.asked = asked
-        self.script = script
         self.arguments = arguments
 
 
@@ -49,10 +47,10 @@ def parse(words: "list[str]") -> "Words | None":
     while position < len(words):
         word = words[position]
         if word == "--":
-            return Words([*asked, "--"], None, words[position + 1 :]) if words[position + 1 :] else None
+            return Words([*asked, "--"], words[position + 1 :]) if words[position + 1 :] else None
         if word == "-m":
             module = words[position + 1 : position + 2]
-            return Words([*asked, "-m", *module], None, words[position + 2 :]) if module else None
+            return Words([*asked, "-m", *module], words[position + 2 :]) if module else None
         if word in _VALUED:
             if position + 1 >= len(words):
                 return None
@@ -61,7 +59,7 @@ def parse(words: "list[str]") -> "Words | None":
         elif word.startswith("-"):
             return None
         else:
-            return Words([*asked, word], word, words[position + 1 :])
+            return Words([*asked, word], words[position + 1 :])
     return None
 
 
@@ -108,8 +106,8 @@ class Stamp:
         root = self.root
         return (
             self.envbuild == installation()
-            and all(_unchanged(os.path.join(root, path), *facts) for path, _, *facts in self.files)
-            and all(_unchanged(path, *facts) for path, *facts in self.checks)
+            and all(_unchanged(os.path.join(root, path), *known) for path, _, *known in self.files)
+            and all(_unchanged(path, *known) for path, *known in self.checks)
         )
 
 
@@ -128,9 +126,13 @@ def installation() -> str:
 def facts_of(path: str) -> "tuple[str, str, str]":
     """What a change of a file shows in: size, time of change, inode; empty for a file that is not there."""
     try:
-        found = os.lstat(path)
+        return facts(os.lstat(path))
     except (FileNotFoundError, NotADirectoryError):
         return ("", "", "")
+
+
+def facts(found: os.stat_result) -> "tuple[str, str, str]":
+    """The same of a file that has been looked at already."""
     # The time of change, not that of the content: nobody can set it, and `chmod` moves it too.
     return (str(found.st_size), str(found.st_ctime_ns), str(found.st_ino))
 
@@ -196,10 +198,14 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> int:
     __import__(module)
     start = getattr(sys.modules[module], function)
     identity, name, version, definition = stamp.environment.split("\n")
-    environment = {"name": name, "version": version or None, "id": identity, "definition_digest": definition}
+    environment: dict[str, str | None] = {
+        "name": name,
+        "version": version or None,
+        "id": identity,
+        "definition_digest": definition,
+    }
     command = [*(word for (word,) in stamp.head), *parsed.arguments]
-    names = [name for (name,) in stamp.secrets]
-    secrets = {name: os.environ[name] for name in names}
+    secrets = {name: os.environ[name] for (name,) in stamp.secrets}
     folder = _folder(stamp, workspace)
     variables: dict[str, str] = dict(stamp.variables)  # type: ignore[arg-type]
     variables.update(secrets)
@@ -213,21 +219,7 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> int:
         return handle
 
     def tell() -> "dict[str, Any]":
-        return supervise.request(
-            folder,
-            experiment=stamp.experiment,
-            target=stamp.target,
-            command=command,
-            head=len(stamp.head),
-            environment=environment,
-            snapshot=stamp.snapshot,
-            source=stamp.source,
-            directory=stamp.root,
-            variables=sorted([name for name, _ in stamp.variables] + names),
-            secrets=names,
-            git={key: value == "yes" if key == "dirty" else value for key, value in stamp.git},
-            seconds={"resolving": 0.0, "building": 0.0},
-        )
+        return _request(stamp, folder, environment, command)
 
     def laid_out() -> "dict[str, tuple[str, str]]":
         return {path: ("", "") if kind == "link" else (size, changed) for path, kind, size, changed, _ in stamp.files}
@@ -236,6 +228,29 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> int:
     supervise.say(supervise.summary(folder, environment, end))
     code: int = end["exit_code"]
     return code
+
+
+def _request(
+    stamp: Stamp, folder: "supervise.Folder", environment: "dict[str, str | None]", command: "list[str]"
+) -> "dict[str, Any]":
+    from envbuild import supervise
+
+    secrets = [name for (name,) in stamp.secrets]
+    return supervise.request(
+        folder,
+        experiment=stamp.experiment,
+        target=stamp.target,
+        command=command,
+        head=len(stamp.head),
+        environment=environment,
+        snapshot=stamp.snapshot,
+        source=stamp.source,
+        directory=stamp.root,
+        variables=sorted([name for name, _ in stamp.variables] + secrets),
+        secrets=secrets,
+        git={key: value == "yes" if key == "dirty" else value for key, value in stamp.git},
+        seconds={"resolving": 0.0, "building": 0.0},
+    )
 
 
 def _folder(stamp: Stamp, workspace: str) -> "supervise.Folder":
@@ -273,8 +288,7 @@ def _lay_out(stamp: Stamp, work: str) -> None:
             os.symlink(os.readlink(origin), copy)
             continue
         with open(origin, "rb", buffering=0) as file:
-            found = os.fstat(file.fileno())
-            if (str(found.st_size), str(found.st_ctime_ns), str(found.st_ino)) != (size, changed, inode):
+            if facts(os.fstat(file.fileno())) != (size, changed, inode):
                 raise OSError("changed")
             target = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755 if kind == "executable" else 0o644)
             try:

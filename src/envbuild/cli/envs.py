@@ -46,7 +46,7 @@ def register(arguments: argparse.Namespace, context: Context) -> int:
     identity = pipeline.identify(project, lock, context.workspace, context.plugins)
     pipeline.record_resolution(project, lock, identity, context.workspace)
     version = pipeline.register(project, context.workspace, arguments.name, arguments.description, pinned=True)
-    settled = pipeline.settle(version, lock, identity, context.workspace)
+    settled = pipeline.settle(version, project, lock, identity, context.workspace)
     if settled != identity:
         context.progress.note(
             f"{version} was registered before and stays {settled.short}; the lock at hand gives {identity.short} "
