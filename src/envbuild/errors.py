@@ -38,6 +38,11 @@ class EnvbuildError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def message(self) -> str:
+        """What happened, and behind it what to do next, as Azure's exceptions have it."""
+        return f"{self}\n{self.hint}" if self.hint else str(self)
+
 
 class Problem(NamedTuple):
     """One thing that is wrong in a file.
