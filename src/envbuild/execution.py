@@ -1,10 +1,16 @@
-"""Execution: a command in an environment, from its snapshot to its recorded end."""
+"""Execution: a command in an environment, from its snapshot to its recorded end.
+
+`run` does all of it while its caller waits; `announce` and `attend` are the two halves of the same for a run that is
+asked for by one process and seen through by another (`envbuild.dispatch`).
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,16 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from envbuild import git, layout, pipeline, snapshot, supervise, warm
+from envbuild.catalogue import EnvironmentVersion
+from envbuild.data import Data, as_laid_out, place, with_places
 from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError, NotFound
 from envbuild.outcome import RunHandle, RunRequest
 from envbuild.pipeline import Prepared, Wishes
 from envbuild.plugins import Plugins
-from envbuild.project import Project
+from envbuild.progress import Written
+from envbuild.project import Project, open_spec
 from envbuild.store import writing
 from envbuild.workspace import Workspace
 
-_EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
+"""How Azure's experiments are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +45,12 @@ class Order:
     :param snapshot: run these files rather than those in ``source`` now.
     :param reproduces: the run that this one repeats.
     :param known_as: the name and version that the environment is recorded under, where it was asked for by its id.
+    :param limit: the seconds after which it is stopped.
+    :param keep_source: keep what is run, so that it can be repeated; ``keep_outputs`` likewise what it leaves.
+    :param compute: the name of the machines that it waits for, and ``at_once`` how many runs these take; ``None`` for
+        as many as this machine has processors.
+    :param parent: the run that it is a part of.
+    :param display_name: what people call it.
     """
 
     command: tuple[str, ...]
@@ -47,6 +63,60 @@ class Order:
     snapshot: Digest | None = None
     reproduces: str | None = None
     known_as: tuple[str, str | None] | None = None
+    data: tuple[Data, ...] = ()
+    limit: float | None = None
+    keep_source: bool = True
+    keep_outputs: bool = True
+    compute: str | None = None
+    at_once: int | None = None
+    parent: str | None = None
+    display_name: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any], variables: Mapping[str, str], **changed: Any) -> Order:
+        """What was ordered when the run of ``record`` was asked for.
+
+        :param variables: their values, which are kept nowhere.
+        """
+        taken = record.get("snapshot")
+        return cls(
+            **{
+                "command": tuple(record["command"]),
+                "head": record.get("head", 0),
+                "source": Path(record.get("directory") or "."),
+                "target": record["target"],
+                "experiment": record["experiment"],
+                "variables": dict(variables),
+                "secrets": tuple(record.get("secrets", ())),
+                "snapshot": Digest.parse(taken) if taken else None,
+                "data": tuple(Data(**each) for each in record.get("data", ())),
+                "limit": record.get("limit"),
+                "keep_source": taken is not None,
+                "keep_outputs": record.get("keep_outputs", True),
+                "compute": record.get("compute"),
+                "at_once": record.get("at_once"),
+                "parent": record.get("parent"),
+                "display_name": record.get("name"),
+                **changed,
+            }
+        )
+
+    def more(self) -> dict[str, Any]:
+        """What a record says of it besides what every run has; what is not asked for is left out."""
+        asked = {
+            "data": [each.to_dict() for each in self.data],
+            "limit": self.limit,
+            "compute": self.compute,
+            "at_once": self.at_once,
+            "parent": self.parent,
+            "name": self.display_name,
+            "tags": dict(self.tags),
+            "properties": dict(self.properties),
+        }
+        found = {key: value for key, value in asked.items() if value}
+        return found if self.keep_outputs else {**found, "keep_outputs": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,40 +177,25 @@ def run(
     """
     began = time.time_ns()
     variables, masked = declared(project, order)
-    experiment = _checked(order.experiment) if order.experiment else experiment_name(project)
+    experiment = checked_experiment(order.experiment) if order.experiment else experiment_name(project)
     with ExitStack() as stack:
         prepared = stack.enter_context(_held(project, workspace, plugins, wishes))
         environment = _recorded_as(prepared, order, workspace)
         noted = _noted(prepared, workspace)
         folder = stack.enter_context(_folder(workspace, experiment))
         source, taken = _lay_out(order, workspace, Path(folder.work), wishes)
-        facts = {} if order.snapshot else git.facts(order.source)
-        given = variables | folder.facts(experiment, environment)
+        placed = place(order.data, Path(folder.path), Path(folder.work))
         started: list[RunHandle] = []
 
         def start() -> RunHandle:
+            given = variables | folder.facts(experiment, environment) | placed.variables
             started.append(_start(order, folder, given, prepared, plugins))
             return started[0]
 
-        record = supervise.request(
-            folder,
-            experiment=experiment,
-            target=order.target,
-            command=list(order.command),
-            head=order.head,
-            environment=environment,
-            snapshot=str(taken.digest),
-            source=project.source,
-            directory=str(order.source),
-            variables=sorted(variables),
-            secrets=sorted({*project.definition.secrets, *order.secrets}),
-            git=dict(facts),
-            seconds=dict(prepared.seconds),
-            reproduces=order.reproduces,
-        )
-        end = supervise.see_through(
-            folder, start, lambda: record, lambda: snapshot.laid_out(taken, source), masked, out
-        )
+        record = _request(folder, order, project, experiment, environment, variables, taken.digest)
+        record["seconds"] = dict(prepared.seconds)
+        laid_out = lambda: snapshot.laid_out(taken, source) | placed.laid_out  # noqa: E731
+        end = supervise.see_through(folder, start, lambda: record, laid_out, masked, out, complete=placed.bring_back)
     if stamp and source is not None:
         _leave_stamp(stamp, began, record, order, prepared, started[0], workspace, source, taken, noted)
     return Outcome(
@@ -154,6 +209,34 @@ def run(
     )
 
 
+def _request(
+    folder: supervise.Folder,
+    order: Order,
+    project: Project,
+    experiment: str,
+    environment: Mapping[str, Any],
+    variables: Mapping[str, str],
+    taken: Digest | None,
+) -> dict[str, Any]:
+    return supervise.request(
+        folder,
+        experiment=experiment,
+        target=order.target,
+        command=list(order.command),
+        head=order.head,
+        environment=environment,
+        snapshot=str(taken) if taken else None,
+        source=project.source,
+        directory=str(order.source),
+        variables=sorted(variables),
+        secrets=sorted({*project.definition.secrets, *order.secrets}),
+        git={} if order.snapshot else dict(git.facts(order.source)),
+        seconds={},
+        reproduces=order.reproduces,
+        **order.more(),
+    )
+
+
 def _noted(prepared: Prepared, workspace: Workspace) -> dict[str, tuple[str, str, str]]:
     """What this run has put in its place itself, as it is now: a change of it from here on is somebody else's."""
     names = str(workspace.root / layout.NAMES)
@@ -163,7 +246,11 @@ def _noted(prepared: Prepared, workspace: Workspace) -> dict[str, tuple[str, str
     return noted
 
 
-def _checked(experiment: str) -> str:
+def checked_experiment(experiment: str) -> str:
+    """``experiment``, if that is a name for one.
+
+    :raises EnvbuildError: it is none.
+    """
     if not _EXPERIMENT.fullmatch(experiment):
         raise EnvbuildError(
             f"{experiment!r} is no name for an experiment",
@@ -242,7 +329,7 @@ def _start(
     request = RunRequest(
         id=folder.run,
         target=order.target,
-        command=order.command,
+        command=with_places(order.command, order.data, variables),
         directory=Path(folder.work),
         folder=Path(folder.path),
         variables=variables,
@@ -283,6 +370,112 @@ def _leave_stamp(
         )
 
 
+# -- runs that another process sees through ------------------------------------------------------------------
+
+
+def announce(order: Order, version: EnvironmentVersion, workspace: Workspace, queue: str) -> str:
+    """Record that a run is wanted in a registered environment; `attend` does what is wanted.
+
+    What is run is the source as it is now.
+
+    :param queue: whose business it is to see that it is attended (`envbuild.dispatch`).
+    :returns: the run's id.
+    :raises EnvbuildError: the order cannot be carried out.
+    """
+    definition = workspace.definition_of(version)
+    project = Project(definition=definition, spec=str(version), version=version)
+    variables, _ = declared(project, order)
+    experiment = checked_experiment(order.experiment or experiment_name(project))
+    environment = {
+        "name": version.name,
+        "version": str(version.version),
+        "id": None,
+        "definition_digest": version.definition_digest,
+    }
+    with _folder(workspace, experiment) as folder:
+        source = snapshot.look(order.source)
+        taken = snapshot.take(source, workspace.store, None if order.keep_source else Path(folder.work))
+        digest = taken.digest if order.keep_source else None
+        record = _request(folder, order, project, experiment, environment, variables, digest)
+        workspace.enqueue(folder.run, queue)
+        folder.announce({**record, "status": "Queued"})
+    return folder.run
+
+
+def attend(folder: supervise.Folder, variables: Mapping[str, str], workspace: Workspace, plugins: Plugins) -> bool:
+    """See a run through that was announced: make its environment ready, run it, record its end.
+
+    Whatever goes wrong is how the run ended, and is recorded as that. SIGTERM cancels it at any moment.
+
+    :param variables: the values of those that were ordered for it; its secrets are in this process's environment.
+    :returns: whether its environment was built for it.
+    """
+    seconds: dict[str, float] = {}
+    with (Path(folder.path) / layout.PREPARING).open("a", encoding="utf-8", buffering=1) as log:
+        try:
+            signal.signal(signal.SIGTERM, _interrupt)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            return _attend(folder, variables, workspace, plugins, Written(log.write), seconds)
+        # Nobody is there to be told; whatever it was is in the record.
+        except BaseException as error:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if os.path.exists(os.path.join(folder.path, layout.END)):  # noqa: PTH110, PTH118
+                return False
+            if isinstance(error, KeyboardInterrupt):
+                end = supervise.end_of("Canceled", None, "canceled before it was started", seconds)
+            else:
+                hint = getattr(error, "hint", "")
+                log.write(f"{error}\n{hint}\n" if isinstance(error, EnvbuildError) else traceback.format_exc())
+                said = str(error) if isinstance(error, EnvbuildError) else f"{type(error).__name__}: {error}"
+                end = {**supervise.end_of("Failed", None, said, seconds), "hint": hint}
+            folder.take_outputs()
+            folder.record(layout.END, end)
+            return False
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _attend(
+    folder: supervise.Folder,
+    variables: Mapping[str, str],
+    workspace: Workspace,
+    plugins: Plugins,
+    progress: Written,
+    seconds: dict[str, float],
+) -> bool:
+    record = folder.read()
+    record["status"] = "Preparing"
+    folder.record(layout.REQUEST, record)
+    order = Order.of(record, variables)
+    known = record["environment"]
+    project = open_spec(f"{known['name']}:{known['version']}", workspace)
+    given, masked = declared(project, order)
+    with _held(project, workspace, plugins, Wishes(progress=progress)) as prepared:
+        seconds |= prepared.seconds
+        environment = _recorded_as(prepared, order, workspace)
+        progress.note(f"{known['name']}:{known['version']} is {prepared.id} ({'built' if prepared.built else 'found'})")
+        if order.snapshot:
+            snapshot.restore(order.snapshot, workspace.store, Path(folder.work))
+        laid_out = as_laid_out(Path(folder.work), Path(folder.work))
+        placed = place(order.data, Path(folder.path), Path(folder.work))
+        given |= folder.facts(record["experiment"], environment) | placed.variables
+        record |= {"status": "Running", "environment": environment, "seconds": seconds, "started_at": time.time()}
+        supervise.see_through(
+            folder,
+            lambda: _start(order, folder, given, prepared, plugins),
+            lambda: record,
+            lambda: laid_out | placed.laid_out,
+            masked,
+            announced=True,
+            limit=order.limit,
+            keep=order.keep_outputs,
+            complete=placed.bring_back,
+        )
+    return prepared.built
+
+
 # -- repeating -----------------------------------------------------------------------------------------------
 
 
@@ -301,8 +494,6 @@ def reproduce(
     :raises NotFound: there is no such run, or what it needs is not kept any more.
     :raises EnvbuildError: a variable is lacking.
     """
-    from envbuild.project import open_spec
-
     before = workspace.run(identity)
     environment = before["environment"]
     if before.get("snapshot") is None:
@@ -315,17 +506,12 @@ def reproduce(
             f"the run was given values that are kept nowhere: {', '.join(lacking)}",
             hint=" ".join(f"--variable {name}=VALUE" for name in lacking),
         )
-    order = Order(
-        variables=dict(variables or {}),
-        command=tuple(before["command"]),
-        head=before.get("head", 0),
-        source=Path(before.get("directory") or "."),
-        target=before["target"],
-        experiment=before["experiment"],
-        secrets=tuple(before.get("secrets", ())),
-        snapshot=Digest.parse(before["snapshot"]),
+    order = Order.of(
+        before,
+        variables or {},
         reproduces=before["id"],
         known_as=(environment["name"], environment["version"]),
+        parent=None,
     )
     outcome = run(project, order, workspace, plugins, wishes, out)
     if outcome.environment["id"] != environment["id"]:

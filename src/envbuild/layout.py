@@ -4,8 +4,14 @@
 
     WORKSPACE/
         catalogue.db         names, versions, labels, runs
-        runs/RUN/            run.json  end.json  died  lease  metrics.jsonl  logs/  outputs/  work/
+        runs/RUN/            run.json  end.json  died  lease  metrics.jsonl  notes.jsonl  logs/  outputs/  work/
         inbox/RUN            an empty file for each run that the catalogue has not read to its end
+        queue/RUN            for each run that waits to be started: whose queue it is in (`envbuild.dispatch`)
+        dispatchers/NAME     held by each process that starts waiting runs
+        slots/TARGET/N       held by each waiting run that has been started, so that only so many are at once
+        datastores/NAME/     data that runs are given (`envbuild.sdk.datastore`)
+        *.json               which datastores, compute targets and workspaces have a name (`envbuild.sdk.tables`)
+        workspaces/NAME/     below the default workspace: those that have a name
         wheels/HEX           an empty file for each private wheel that was added by hand
         names                replaced whenever a name comes to mean something else than before
         warm/KEY             what a repeated command may rely on (`envbuild.warm`)
@@ -25,6 +31,9 @@ import sys
 CATALOGUE = "catalogue.db"
 RUNS = "runs"
 INBOX = "inbox"
+QUEUE = "queue"
+DISPATCHERS = "dispatchers"
+SLOTS = "slots"
 WHEELS = "wheels"
 NAMES = "names"
 WARM = "warm"
@@ -35,8 +44,10 @@ END = "end.json"
 DIED = "died"
 LEASE = "lease"
 METRICS = "metrics.jsonl"
+NOTES = "notes.jsonl"
 LOGS = "logs"
 LOG = "logs/output.log"
+PREPARING = "logs/prepare.log"
 OUTPUTS = "outputs"
 WORK = "work"
 

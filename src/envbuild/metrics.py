@@ -1,7 +1,7 @@
-"""Metrics: what a run has said of itself, read from its folder.
+"""Metrics and notes: what a run has said of itself, read from its folder.
 
-The form of the file is the business of `envbuild.inside.envbuild.events`, with which the script wrote it; no
-process of the run is needed to read it, and it may still be growing.
+The form of the files is the business of `envbuild.inside.envbuild.events`, with which the script wrote them; no
+process of the run is needed to read them, and they may still be growing.
 """
 
 from __future__ import annotations
@@ -10,30 +10,60 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from envbuild.inside.envbuild.events import Told, read
+from envbuild.inside.envbuild.events import Logged, Noted, read
+from envbuild.layout import METRICS, NOTES
 
 
 class Metrics(NamedTuple):
-    """What the script of a run has logged and noted.
+    """What the script of a run has logged.
 
-    :param values: by name; a value if it was logged once, else the list of the values (see `Told.metrics`).
-    :param tags: the tags as the script left them.
+    :param values: by name; a value if it was logged once, else the list of the values (see `Logged.metrics`).
     :param images: the paths of logged images in the run's folder, by name.
-    :param errors: why the script gave itself up, if it said so.
     """
 
     values: Mapping[str, Any]
+    images: Mapping[str, tuple[str, ...]]
+
+
+class Notes(NamedTuple):
+    """What has been noted of a run.
+
+    :param tags: the tags as they are now, ``properties`` likewise.
+    :param errors: why the script gave itself up, if it said so.
+    :param display_name: what the run has been called since it was made, ``description`` what was said of it.
+    :param children: the ids of the runs that it is the parent of.
+    :param cancel: whether somebody has asked it to end.
+    """
+
     tags: Mapping[str, str]
     properties: Mapping[str, str]
-    images: Mapping[str, tuple[str, ...]]
     errors: tuple[str, ...]
+    display_name: str | None
+    description: str | None
+    children: tuple[str, ...]
+    cancel: bool
 
 
-def read_metrics(path: Path, tags: Mapping[str, str] | None = None) -> Metrics:
-    """Read ``metrics.jsonl``; a file that is not there has nothing in it, and a torn line is passed over.
+def read_metrics(folder: Path) -> Metrics:
+    """Read the metrics of the run in ``folder``; what is not there has nothing in it, a torn line is passed over."""
+    logged = Logged(read(folder / METRICS))
+    return Metrics(logged.metrics, {name: tuple(paths) for name, paths in logged.images.items()})
 
-    :param tags: the tags that the run was started with.
+
+def read_notes(
+    folder: Path, tags: Mapping[str, str] | None = None, properties: Mapping[str, str] | None = None
+) -> Notes:
+    """Read the notes of the run in ``folder``, however many metrics it has.
+
+    :param tags: the tags that the run was started with, ``properties`` likewise.
     """
-    told = Told(read(path), tags)
-    images = {name: tuple(paths) for name, paths in told.images.items()}
-    return Metrics(told.metrics, told.tags, told.properties, images, tuple(told.errors))
+    found = Noted(read(folder / NOTES), tags, properties)
+    return Notes(
+        found.tags,
+        found.properties,
+        tuple(found.errors),
+        found.display_name,
+        found.description,
+        tuple(found.children),
+        found.cancel,
+    )

@@ -24,6 +24,10 @@ _EXTRAS = {"conda": "conda", "docker": "docker", "gpu": "gpu", "spark": "docker"
 """Which extra brings the plugin for a section of the definition, or for a target."""
 
 
+_OURS = ("local", "pip", "wheel")
+"""The plugins that everybody has."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plugin:
     """A plugin that was found.
@@ -145,6 +149,22 @@ class Plugins:
         callers = self.manager.get_hookcallers(plugin) or []
         names = {caller.name for caller in callers}
         return tuple(hook for hook in HOOKS if hook in names)
+
+
+def check_sections(sections: Iterable[str]) -> None:
+    """Refuse a definition with a section for which the plugin that we know is not there, nor any that we do not.
+
+    Nothing is loaded for that: a run is refused where it is asked for, rather than where it would be built.
+
+    :raises PluginMissing: nobody will take it on.
+    """
+    missing = [each for each in sections if each in _EXTRAS]
+    if missing:
+        installed = {point.name for point in entry_points(group=hookspecs.GROUP)}
+        unknown = installed - {*_EXTRAS.values(), *_OURS}
+        for each in missing:
+            if not unknown and _EXTRAS[each] not in installed:
+                raise Plugins(()).missing("section", each)
 
 
 def _unique(points: Iterable[EntryPoint]) -> list[EntryPoint]:

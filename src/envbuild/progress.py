@@ -5,7 +5,9 @@ Code that takes time is passed a `Progress` and tells it; whoever made it decide
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 
@@ -38,6 +40,34 @@ class _Quiet:
 
     def note(self, message: str) -> None:
         pass
+
+
+class Written:
+    r"""Progress that is written down, a line for each thing that is told.
+
+    :param write: takes the lines, each with its end.
+
+    >>> lines = []
+    >>> progress = Written(lines.append)
+    >>> progress.note("nothing to do")
+    >>> lines
+    ['nothing to do\n']
+    """
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    @contextmanager
+    def step(self, doing: str) -> Iterator[None]:
+        """Write what is being done, and how long it took once it is."""
+        self._write(f"{doing}\n")
+        started = time.perf_counter()
+        yield
+        self._write(f"{doing}: done in {time.perf_counter() - started:.2f} s\n")
+
+    def note(self, message: str) -> None:
+        """Write a message."""
+        self._write(f"{message}\n")
 
 
 QUIET: Progress = _Quiet()

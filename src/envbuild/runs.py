@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from envbuild import layout
 from envbuild.digest import Digest
 from envbuild.errors import Damaged, NotFound
 from envbuild.fingerprint import differences
@@ -90,7 +89,7 @@ def _told(file: Mapping[str, Any] | None) -> str | None:
 
 
 def _metrics(a: Mapping[str, Any], b: Mapping[str, Any], workspace: Workspace) -> Iterator[RunDifference]:
-    one, other = (read_metrics(workspace.run_folder(run["id"]) / layout.METRICS).values for run in (a, b))
+    one, other = (read_metrics(workspace.run_folder(run["id"])).values for run in (a, b))
     for name in sorted(one.keys() | other.keys()):
         # By their text, since a metric that is not a number is not equal to itself.
         if repr(one.get(name)) != repr(other.get(name)):

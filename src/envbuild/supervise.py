@@ -8,6 +8,7 @@ on the run's ``lease``: whoever finds that lock free, and no end recorded, knows
 import _signal  # type: ignore[import-not-found]  # signal itself brings enum, which takes longer than all of this
 import fcntl
 import os
+import sys
 import time
 
 from envbuild import layout
@@ -58,17 +59,29 @@ def to_json(value: "Any") -> str:
 
 def new_id(experiment: str) -> str:
     """A run's id: experiment, seconds since 1970, and something that nobody else has drawn."""
-    return f"{experiment}_{int(time.time())}_{os.urandom(4).hex()}"
+    # No longer than a file may be called.
+    return f"{experiment[:200]}_{int(time.time())}_{os.urandom(4).hex()}"
 
 
 class Folder:
-    """A run's folder, held by this process until it ends or `close` is called."""
+    """A run's folder, held by this process until it ends or `close` is called.
 
-    def __init__(self, workspace: str, run: str) -> None:
+    :param made: there is one already, and this process takes it over.
+    """
+
+    def __init__(self, workspace: str, run: str, *, made: bool = False) -> None:
         self.workspace = workspace
         self.run = run
         self.path = os.path.join(workspace, layout.RUNS, run)
         self.work = os.path.join(self.path, layout.WORK)
+        if not made:
+            self._make()
+        self._lease = os.open(os.path.join(self.path, layout.LEASE), os.O_RDWR | os.O_CREAT, 0o644)
+        fcntl.flock(self._lease, fcntl.LOCK_EX)
+        os.ftruncate(self._lease, 0)
+        os.write(self._lease, str(os.getpid()).encode())
+
+    def _make(self) -> None:
         os.makedirs(self.work)
         # A folder, and no link to one: scripts delete theirs and make it anew, and step into it and out with `..`.
         os.mkdir(os.path.join(self.work, layout.OUTPUTS))
@@ -76,9 +89,6 @@ class Folder:
         os.symlink(os.path.join(layout.WORK, layout.OUTPUTS), os.path.join(self.path, layout.OUTPUTS))
         os.mkdir(os.path.join(self.path, layout.LOGS))
         os.symlink(os.path.join("..", layout.LOGS), os.path.join(self.work, layout.LOGS))
-        self._lease = os.open(os.path.join(self.path, layout.LEASE), os.O_RDWR | os.O_CREAT, 0o644)
-        fcntl.flock(self._lease, fcntl.LOCK_EX)
-        os.write(self._lease, str(os.getpid()).encode())
 
     def record(self, name: str, content: "Mapping[str, Any]") -> None:
         """Write ``content`` as a JSON file of the folder, whole or not at all."""
@@ -90,6 +100,14 @@ class Folder:
             os.close(file)
         os.rename(target + ".new", target)
 
+    def read(self) -> "dict[str, Any]":
+        """What `announce` recorded."""
+        import json
+
+        with open(os.path.join(self.path, layout.REQUEST), encoding="ascii") as stream:
+            found: dict[str, Any] = json.load(stream)
+        return found
+
     def facts(self, experiment: str, environment: "Mapping[str, Any]") -> "dict[str, str]":
         """The variables by which a program in the environment finds out which run it is."""
         return {
@@ -99,6 +117,7 @@ class Folder:
             "ENVBUILD_ENVIRONMENT_ID": environment["id"],
             "ENVBUILD_ENVIRONMENT_NAME": environment["name"] or "",
             "ENVBUILD_ENVIRONMENT_VERSION": environment["version"] or "",
+            "ENVBUILD_PYTHON": sys.executable,
         }
 
     def announce(self, request: "Mapping[str, Any]") -> None:
@@ -145,7 +164,7 @@ def request(
     command: "list[str]",
     head: int,
     environment: "Mapping[str, Any]",
-    snapshot: str,
+    snapshot: "str | None",
     source: str,
     directory: str,
     variables: "list[str]",
@@ -153,15 +172,18 @@ def request(
     git: "Mapping[str, Any]",
     seconds: "Mapping[str, float]",
     reproduces: "str | None" = None,
+    **more: "Any",
 ) -> "dict[str, Any]":
     """What `layout.REQUEST` holds, in the words of `envbuild.outcome.RunRecord`.
 
     :param head: how many words of the command are not the user's own arguments.
     :param directory: the source folder; ``source`` is where the definition was found.
     :param variables: names, and so are ``secrets``; no value is written anywhere.
+    :param more: what only some runs have to say (see `envbuild.execution.Order`).
     """
     return {
         "id": folder.run,
+        "type": "script",
         "experiment": experiment,
         "status": "Running",
         "target": target,
@@ -178,6 +200,7 @@ def request(
         "seconds": seconds,
         "reproduces": reproduces,
         "tags": {},
+        **more,
     }
 
 
@@ -196,6 +219,8 @@ class Watch:
         """Whether outputs are being collected: that takes as long as they are large, and may be stopped."""
         self.lost = ""
         """Why the log lacks some of the output; empty where it lacks nothing."""
+        self.overdue = ""
+        """That the run was stopped because it took too long; empty where it was not."""
         self._log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         self._out = {1: out[0], 2: out[1]}
         masked = [each for secret in secrets if (each := secret.encode("utf-8", "surrogateescape"))]
@@ -273,10 +298,23 @@ class Watch:
             self.handle.signal(number)
             self._give_grace()
 
+    def stop_after(self, seconds: float) -> None:
+        """Stop the run as a user would when it has gone on for so long."""
+
+        def stop(_number: int, _frame: object) -> None:
+            if self.handle is not None and not self.stopped:
+                self.overdue = f"stopped after the {seconds:g} s that it may take"
+                self._pass_on(_signal.SIGTERM, None)
+
+        self._alarm(seconds, stop)
+
     def _give_grace(self) -> None:
+        self._alarm(GRACE, self._out_of_patience)
+
+    def _alarm(self, seconds: float, handler: "Callable[[int, object], None]") -> None:
         # The handler of SIGALRM interrupts whatever the stream is waiting for.
-        self._before[_signal.SIGALRM] = _signal.signal(_signal.SIGALRM, self._out_of_patience)
-        _signal.setitimer(_signal.ITIMER_REAL, GRACE)
+        self._before.setdefault(_signal.SIGALRM, _signal.signal(_signal.SIGALRM, handler))
+        _signal.setitimer(_signal.ITIMER_REAL, seconds)
 
     def _out_of_patience(self, _number: int, _frame: object) -> None:
         if self.handle is not None:
@@ -337,20 +375,28 @@ def see_through(
     laid_out: "Callable[[], Mapping[str, tuple[str, str]]]",
     secrets: "Iterable[str]" = (),
     out: "tuple[int, int]" = (1, 2),
+    *,
+    announced: bool = False,
+    limit: "float | None" = None,
+    keep: bool = True,
+    complete: "Callable[[], None] | None" = None,
 ) -> "dict[str, Any]":
     """Start a run, wait for its end, and record both.
 
-    What ``start`` raises is passed on, and then there has been no run.
+    What ``start`` raises is passed on, and then there has been no run, unless it was ``announced`` before.
 
     :param tell: gives what `request` says of the run; it is asked while the program is starting already.
     :param laid_out: gives the snapshot's files with size and time as they were laid out; those that are still so need
         not be kept a second time. A symbolic link has neither.
     :param secrets: values that are shown nowhere.
     :param out: the descriptors that the run's output is passed on to.
+    :param announced: others know of the run already.
+    :param limit: after so many seconds the run is stopped.
+    :param keep: take its outputs into the store; otherwise they just stay in its folder.
+    :param complete: what is still to be done for a run that has done its work.
     :returns: what `layout.END` holds.
     :raises EnvbuildError: the target lost the run, or its outputs could not be kept; that is recorded.
     """
-    announced = False
     try:
         with Watch(os.path.join(folder.path, layout.LOG), secrets, out) as watch:
             started = time.perf_counter()
@@ -358,17 +404,19 @@ def see_through(
             request = tell()
             folder.announce(request)
             announced = True
+            if limit:
+                watch.stop_after(limit)
             try:
                 code = watch.until_end()
             except Exception as error:
-                folder.record(layout.END, _end("Failed", None, str(error), request["seconds"]))
+                folder.record(layout.END, end_of("Failed", None, str(error), request["seconds"]))
                 raise
             seconds = {**request["seconds"], "running": time.perf_counter() - started}
             try:
-                return _finish(folder, watch, code, seconds, laid_out)
+                return _finish(folder, watch, code, seconds, laid_out, keep, complete)
             except KeyboardInterrupt:
                 reason = "stopped while its outputs were collected; they are in its folder"
-                folder.record(layout.END, _end("Canceled", code, reason, seconds))
+                folder.record(layout.END, end_of("Canceled", code, reason, seconds))
                 raise
     except BaseException:
         if not announced:
@@ -376,7 +424,11 @@ def see_through(
         raise
 
 
-def _end(status: str, code: "int | None", reason: str, seconds: "Mapping[str, float]") -> "dict[str, Any]":
+def end_of(status: str, code: "int | None", reason: str, seconds: "Mapping[str, float]") -> "dict[str, Any]":
+    """What `layout.END` holds; what the run has left behind is still to be added.
+
+    :param seconds: how long each step took.
+    """
     return {
         "status": status,
         "exit_code": code,
@@ -394,16 +446,18 @@ def _finish(
     code: int,
     seconds: "Mapping[str, float]",
     laid_out: "Callable[[], Mapping[str, tuple[str, str]]]",
+    keep: bool,
+    complete: "Callable[[], None] | None",
 ) -> "dict[str, Any]":
     """Collect what the run left, and record its end."""
     stopped = watch.stopped
-    reasons = [_STOPS[stopped]] if stopped else []
+    reasons = [watch.overdue or _STOPS[stopped]] if stopped else []
     if not stopped and code:
         reasons.append(f"ended by signal {code - 128}" if code > 128 else f"exit code {code}")
-    end = _end("Canceled" if stopped else "Failed" if code else "Completed", code, "", seconds)
+    end = end_of("Canceled" if stopped else "Failed" if code else "Completed", code, "", seconds)
     failure = None
     folder.take_outputs()
-    if os.listdir(os.path.join(folder.path, layout.OUTPUTS)):
+    if keep and os.listdir(os.path.join(folder.path, layout.OUTPUTS)):
         from envbuild.errors import EnvbuildError
         from envbuild.outputs import collect
 
@@ -416,6 +470,14 @@ def _finish(
             reasons.append(f"its outputs could not be kept: {error}")
         finally:
             watch.collecting = False
+    if complete is not None and end["status"] == "Completed":
+        from envbuild.errors import EnvbuildError
+
+        try:
+            complete()
+        except (EnvbuildError, OSError) as error:
+            end["status"] = "Failed"
+            reasons.append(str(error))
     if watch.lost:
         reasons.append(watch.lost)
     end["reason"] = "; ".join(reasons)

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -120,6 +121,58 @@ class Workspace:
 
     # -- runs ---------------------------------------------------------------------------------------------
 
+    def enqueue(self, run: str, queue: str) -> None:
+        """Note that a run waits to be started, by whoever minds ``queue``."""
+        folder = self.root / layout.QUEUE
+        folder.mkdir(parents=True, exist_ok=True)
+        # Never seen without what it says, which would be taken for a queue that nobody minds.
+        beside = self.run_folder(run) / "queue"
+        beside.write_text(queue, encoding="ascii")
+        beside.rename(folder / run)
+
+    def claim(self, run: str) -> bool:
+        """Take a run out of its queue, to start it or to see that it never is; of all who try, one succeeds."""
+        try:
+            (self.root / layout.QUEUE / run).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_queued(self, run: str) -> bool:
+        """Whether a run waits to be started, and somebody lives who will."""
+        try:
+            queue = (self.root / layout.QUEUE / run).read_text(encoding="ascii", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return _is_held(self.root / layout.DISPATCHERS / queue)
+
+    def cancel(self, run: str) -> bool:
+        """Ask a run to stop; one that waits to be started is over at once.
+
+        :param run: the whole id.
+        :returns: whether there was anything left to be stopped.
+        :raises Refused: it is another user's.
+        """
+        if self.claim(run):
+            self._record_end(self.run_folder(run), "Canceled", "canceled before it was started")
+            return True
+        process = self.supervisor(run)
+        folder = self.run_folder(run)
+        if process is None or (folder / layout.END).exists():
+            return False
+        if (_read_json(folder / layout.REQUEST, _TOLD) or {}).get("type") == "interactive":
+            # Its process has other things to do as well, and is not ended for it.
+            from envbuild.inside.envbuild.interactive import finish
+
+            return finish(str(folder), "Canceled", "canceled from outside")
+        try:
+            os.kill(process, signal.SIGTERM)
+        except ProcessLookupError:
+            return False  # it has just come to its end
+        except PermissionError as error:
+            raise Refused(f"run {run} was started by another user", hint="only they can cancel it") from error
+        return True
+
     @contextmanager
     def recorded(self) -> Iterator[Catalogue]:
         """The catalogue, with everything in it that runs have left word of."""
@@ -133,18 +186,22 @@ class Workspace:
             waiting = sorted(os.listdir(inbox))
         except FileNotFoundError:
             return
+        found: list[dict[str, Any]] = []
+        over: list[str] = []
         for run in waiting:
             try:
                 record = self.run_record(run)
             except Damaged as error:
                 record = self._record_loss(run, str(error))
-            if record is None:
-                # Its folder has gone; there is nothing left to be said of it.
-                (inbox / run).unlink(missing_ok=True)
-                continue
-            self.catalogue.upsert_run(record)
-            if record["ended_at"]:
-                (inbox / run).unlink(missing_ok=True)
+            if record is not None:
+                found.append(record)
+            # Where its folder has gone, there is nothing left to be said of it.
+            if record is None or record["ended_at"]:
+                over.append(run)
+        # Numbers are given out in the order in which the runs were asked for.
+        self.catalogue.upsert_runs(sorted(found, key=lambda each: str(each["created_at"])))
+        for run in over:
+            (inbox / run).unlink(missing_ok=True)
 
     def run_folder(self, run: str) -> Path:
         """Where a run's files are."""
@@ -165,29 +222,22 @@ class Workspace:
         if end is None and not self.is_supervised(run):
             # It may have come to its end between the two looks.
             end = _read_end(folder) or self._record_death(folder, request)
-        record = {**request, **(end or {"status": "Running", "ended_at": None, "exit_code": None})}
+        if end is not None and end["outputs"] is None:
+            end = self._collect(folder, end)
+        record = {**request, **_noted(folder, request), **(end or {"ended_at": None, "exit_code": None})}
         for moment in ("created_at", "ended_at"):
             if record[moment] is not None:
                 record[moment] = datetime.datetime.fromtimestamp(record[moment], datetime.UTC).isoformat()
         return {**record, "folder": str(folder)}
 
     def is_supervised(self, run: str) -> bool:
-        """Whether some process holds the run's lease, and so will record its end."""
-        try:
-            lease = os.open(self.run_folder(run) / layout.LEASE, os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        try:
-            fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lease)
-        return False
+        """Whether some process holds the run's lease, or will, and so will record its end."""
+        # In this order, since whoever takes a run out of its queue holds its lease by then.
+        return self.is_queued(run) or _is_held(self.run_folder(run) / layout.LEASE)
 
     def supervisor(self, run: str) -> int | None:
         """The process that watches a run, or ``None`` if nobody does."""
-        if not self.is_supervised(run):
+        if not _is_held(self.run_folder(run) / layout.LEASE):
             return None
         text = (self.run_folder(run) / layout.LEASE).read_text(encoding="ascii", errors="replace")
         return int(text) if text.isdigit() else None
@@ -210,6 +260,20 @@ class Workspace:
                 elif (folder / layout.DIED).exists() and _age(folder / layout.DIED) > _ENDING:
                     self._clear_copies(folder)
 
+    def recall(self, run: str) -> None:
+        """Have the catalogue look at a run again: something has been noted of it."""
+        (self.root / layout.INBOX / run).touch()
+
+    def amend_run(self, run: str, **facts: Any) -> None:
+        """Add to what is recorded of a run while it goes on.
+
+        :raises Damaged: what is recorded cannot be read.
+        """
+        file = self.run_folder(run) / layout.REQUEST
+        known = _read_json(file, _TOLD)
+        self.store.write(file, json.dumps({**(known or {}), **facts}).encode("ascii"))
+        self.recall(run)
+
     def _clear_copies(self, folder: Path) -> None:
         from envbuild.snapshot import remove_copies
 
@@ -220,31 +284,39 @@ class Workspace:
         (folder / layout.DIED).unlink(missing_ok=True)
 
     def _record_death(self, folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-        from envbuild.outputs import collect
+        self.claim(folder.name)
+        status = request.get("status")
+        reason = {
+            "Queued": "the process that was to start it was killed, or the machine stopped",
+            "Preparing": "the process that made its environment ready was killed, or the machine stopped",
+        }.get(str(status), "the process that watched it was killed, or the machine stopped")
+        # What it started may still be writing: these files are not made unchangeable.
+        return self._record_end(folder, "Failed", reason, collecting=status == "Running", died=True)
+
+    def _record_end(
+        self, folder: Path, status: str, reason: str, *, collecting: bool = False, died: bool = False
+    ) -> dict[str, Any]:
+        """Record the end of a run that nobody watches; of several who do so, the first one's word stands."""
         from envbuild.store import writing
 
-        try:
-            # What it started may still be writing: these files are not made unchangeable.
-            outputs = collect(str(folder), str(self.store.root), link=False)
-        except (StoreError, FileNotFoundError):
-            outputs = {}
-        last = max((each.lstat().st_mtime for each in folder.iterdir()), default=request["created_at"])
+        request = _read_json(folder / layout.REQUEST, _TOLD) or {}
+        last = max((each.lstat().st_mtime for each in folder.iterdir()), default=time.time())
         end = {
-            "status": "Failed",
+            "status": status,
             "exit_code": None,
-            "reason": "the process that watched it was killed, or the machine stopped",
-            "ended_at": last,
+            "reason": reason,
+            "ended_at": last if died else time.time(),
             "seconds": request.get("seconds", {}),
-            "outputs": outputs,
+            "outputs": self._outputs(folder, link=False) if collecting else {},
             "left": [],
         }
         beside = folder / f"{layout.END}.{os.getpid()}"
         with writing(self.root):
             try:
-                (folder / layout.DIED).touch()
+                if died:
+                    (folder / layout.DIED).touch()
                 (folder / f"{layout.END}.new").unlink(missing_ok=True)
                 beside.write_text(json.dumps(end), encoding="ascii")
-                # Two readers may find the same death; the first one's word stands.
                 os.link(beside, folder / layout.END)
             except FileExistsError:
                 known = _read_end(folder)
@@ -254,6 +326,20 @@ class Workspace:
             finally:
                 beside.unlink(missing_ok=True)
         return end
+
+    def _collect(self, folder: Path, end: Mapping[str, Any]) -> dict[str, Any]:
+        """Take in what a run has left that could not do so itself, as those that say their end themselves cannot."""
+        collected = {**end, "outputs": self._outputs(folder, link=True)}
+        self.store.write(folder / layout.END, json.dumps(collected).encode())
+        return collected
+
+    def _outputs(self, folder: Path, *, link: bool) -> dict[str, Any]:
+        from envbuild.outputs import collect
+
+        try:
+            return collect(str(folder), str(self.store.root), link=link)
+        except (StoreError, FileNotFoundError):
+            return {}
 
     def _record_loss(self, run: str, reason: str) -> dict[str, Any] | None:
         """What there is to be said of a run whose folder cannot be read any more; ``None`` if nothing was known."""
@@ -270,7 +356,7 @@ class Workspace:
         :raises Refused: it has not ended.
         """
         run = self.run(identity)
-        if self.is_supervised(run["id"]):
+        if not run["ended_at"]:
             raise Refused(f"run {run['id']} has not ended", hint=f"stop it: envbuild runs cancel {run['id']}")
         (self.root / layout.INBOX / run["id"]).unlink(missing_ok=True)
         # What the store holds is read-only, and so are the folder's links to it: folders are what has to be writable.
@@ -321,8 +407,38 @@ _TOLD = (
 _ENDED = ("status", "exit_code", "ended_at", "seconds", "outputs")
 
 
+def _is_held(lock: Path) -> bool:
+    """Whether a living process holds ``lock``."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _age(path: Path) -> float:
     return time.time() - path.stat().st_mtime
+
+
+def _noted(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    """What has been noted of a run since it began, by its script or by anybody else."""
+    if not (folder / layout.NOTES).exists():
+        return {}
+    from envbuild.metrics import read_notes
+
+    notes = read_notes(folder, request.get("tags"))
+    said = {"name": notes.display_name, "description": notes.description}
+    return {
+        **{key: value for key, value in said.items() if value},
+        "tags": dict(notes.tags),
+        "properties": {**request.get("properties", {}), **notes.properties},
+    }
 
 
 def _read_end(folder: Path) -> dict[str, Any] | None:

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import envbuild
-from envbuild.layout import METRICS
-from envbuild.metrics import read_metrics
+from envbuild.metrics import read_metrics, read_notes
 from envbuild.workspace import Workspace
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYENV_ROOT")
@@ -137,9 +136,10 @@ class Place:
     def show(self, run: str) -> dict[str, Any]:
         workspace = Workspace(self.workspace)
         found = workspace.run(run)
-        told = read_metrics(workspace.run_folder(found["id"]) / METRICS, found["tags"])
+        folder = workspace.run_folder(found["id"])
+        metrics, notes = read_metrics(folder), read_notes(folder, found["tags"])
         workspace.catalogue.close()
-        return {**found, "metrics": dict(told.values), "tags": dict(told.tags)}
+        return {**found, "metrics": dict(metrics.values), "tags": dict(notes.tags)}
 
     def run_folder(self, run: str | None = None) -> Path:
         return self.workspace / "runs" / (run or self.newest())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
-import signal
 import sys
 import time
 from typing import Any
@@ -31,7 +29,9 @@ def list_(arguments: argparse.Namespace, context: Context) -> int:
 def _environment(run: dict[str, Any]) -> str:
     environment = run["environment"]
     version = f":{environment['version']}" if environment["version"] else ""
-    return f"{environment['name']}{version} {environment['id'].removeprefix('sha256:')[:12]}"
+    # A run that waits to be started has an environment, and does not know its id yet.
+    identity = (environment["id"] or "").removeprefix("sha256:")[:12]
+    return f"{environment['name'] or ''}{version} {identity}".strip()
 
 
 def _when(text: str | None) -> str | None:
@@ -45,19 +45,19 @@ def _lasted(run: dict[str, Any]) -> str | None:
 
 def show(arguments: argparse.Namespace, context: Context) -> int:
     """Show a run."""
-    from envbuild.metrics import read_metrics
+    from envbuild.metrics import read_metrics, read_notes
 
     run = context.workspace.run(arguments.run)
     folder = context.workspace.run_folder(run["id"])
-    told = read_metrics(folder / layout.METRICS, run.get("tags"))
-    result = {**run, "metrics": dict(told.values), "tags": dict(told.tags), "properties": dict(told.properties)}
+    metrics, notes = read_metrics(folder).values, read_notes(folder, run.get("tags"), run.get("properties"))
+    result = {**run, "metrics": dict(metrics), "tags": dict(notes.tags), "properties": dict(notes.properties)}
     facts = {
         "run": run["id"],
         "experiment": run["experiment"],
         "status": run["status"] + (f" ({run['reason']})" if run.get("reason") else ""),
         "exit code": run["exit_code"],
         "command": " ".join(run["command"]),
-        "environment": f"{_environment(run).split(' ')[0]}  {run['environment']['id']}",
+        "environment": f"{_environment(run).split(' ')[0]}  {run['environment']['id'] or ''}".strip(),
         "snapshot": run["snapshot"],
         "started": _when(run["created_at"]),
         "ended": _when(run["ended_at"]),
@@ -65,8 +65,8 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
         "git": _git(run["git"]),
         "variables": ", ".join(run["variables"]) or None,
         "folder": str(folder),
-        **{f"tag {name}": value for name, value in told.tags.items()},
-        **{f"metric {name}": _series(value) for name, value in told.values.items()},
+        **{f"tag {name}": value for name, value in notes.tags.items()},
+        **{f"metric {name}": _series(value) for name, value in metrics.items()},
         **{
             f"output {path}": f"{render.size(found['size'])}  {found['digest']}"
             for path, found in (run.get("outputs") or {}).items()
@@ -92,7 +92,13 @@ def logs(arguments: argparse.Namespace, context: Context) -> int:
     """Show what a run printed."""
     workspace = context.workspace
     run = workspace.run(arguments.run)
-    path = workspace.run_folder(run["id"]) / layout.LOG
+    folder = workspace.run_folder(run["id"])
+    path = folder / layout.LOG
+    while arguments.follow and not path.exists() and workspace.is_supervised(run["id"]):
+        time.sleep(0.1)
+    if not path.exists() and (folder / layout.PREPARING).exists():
+        # It has not come further than its environment.
+        path = folder / layout.PREPARING
     if not path.exists():
         raise NotFound(f"run {run['id']} has no log: {path} is not there")
     if context.json:
@@ -114,16 +120,9 @@ def cancel(arguments: argparse.Namespace, context: Context) -> int:
     """Stop a run, and wait until it has been recorded."""
     workspace = context.workspace
     run = workspace.run(arguments.run)
-    process = workspace.supervisor(run["id"])
-    if process is None:
+    if not workspace.cancel(run["id"]):
         ended = workspace.run(run["id"])
         raise Refused(f"run {run['id']} is over already: {ended['status']}")
-    try:
-        os.kill(process, signal.SIGTERM)
-    except ProcessLookupError:
-        pass  # it has just come to its end
-    except PermissionError as error:
-        raise Refused(f"run {run['id']} was started by another user", hint="only they can cancel it") from error
     with context.progress.step(f"Waiting for {run['id']} to end"):
         while workspace.is_supervised(run["id"]):
             time.sleep(0.05)

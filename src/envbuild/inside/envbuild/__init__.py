@@ -13,7 +13,7 @@ is what its lock says and never what it is run with.
 import os
 import sys
 
-__all__ = ["Run", "RunEnvironmentException", "UserErrorException"]
+__all__ = ["Model", "Run", "RunEnvironmentException", "UserErrorException"]
 
 
 def _installed():
@@ -46,6 +46,10 @@ def __getattr__(name):
             f"module 'envbuild' has no attribute {name!r} inside a run; "
             f"there are {', '.join(__all__)}, and all of envbuild where the environment has it installed"
         )
+    if name == "Model":
+        from .model import Model
+
+        return Model
     from . import run
 
     return getattr(run, name)

@@ -24,20 +24,42 @@ class Folder:
         self.root = os.path.abspath(root)
 
     def place(self, name: str) -> str:
-        """Where a file of that name lies.
+        """Where a file of that name is put.
 
         :raises ValueError: that would be outside ``outputs``.
         """
-        parts = [part for part in str(name).replace("\\", "/").split("/") if part not in ("", ".")]
-        if parts and parts[0] == OUTPUTS:
-            parts = parts[1:]
-        outputs = os.path.join(self.root, OUTPUTS)
-        place = os.path.join(outputs, *parts)
-        absolute = str(name).startswith(("/", "\\")) or os.path.isabs(str(name)) or os.path.splitdrive(str(name))[0]
-        inside = os.path.realpath(place).startswith(os.path.realpath(outputs) + os.sep)
-        if not parts or absolute or ".." in parts or not inside:
+        parts = _parts(name)
+        place = self._below(OUTPUTS, parts[1:] if parts[:1] == [OUTPUTS] else parts)
+        if place is None or _is_absolute(name):
             raise ValueError(f"{name!r} is not a path inside the outputs of the run, such as 'outputs/model.pkl'")
         return place
+
+    def find(self, name: str) -> str:
+        """Where the file or folder of that name lies, under ``outputs`` or, by its full name, under ``logs``.
+
+        :raises ValueError: there is none.
+        """
+        parts = _parts(name)
+        if parts[:1] == [OUTPUTS]:
+            places = [self._below(OUTPUTS, parts[1:]) if parts[1:] else os.path.join(self.root, OUTPUTS)]
+        else:
+            places = [self._below(LOGS, parts[1:]) if parts[:1] == [LOGS] else None, self._below(OUTPUTS, parts)]
+        for place in places:
+            if place is not None and not _is_absolute(name) and os.path.exists(place):
+                return place
+        raise ValueError(f"the run has no file {name!r}; it has: {', '.join(self.names()) or 'none'}")
+
+    def give(self, place: str, target: str) -> None:
+        """Copy a file that `find` has found; folders on the way are made."""
+        import shutil
+
+        os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
+        shutil.copyfile(place, target)
+
+    def _below(self, part: str, parts: list[str]) -> str | None:
+        top = os.path.join(self.root, part)
+        place = os.path.join(top, *parts)
+        return place if parts and ".." not in parts and _is_in(place, top) else None
 
     def take(self, name: str, source: str | os.PathLike[str] | IO[bytes]) -> str:
         """Put a copy of a file, or of what a stream still has to give, under ``name``; what was there is replaced.
@@ -89,10 +111,11 @@ class Folder:
                 return wanted
 
     def names(self) -> list[str]:
-        """The files under ``outputs`` and ``logs``."""
+        """The files under ``outputs`` and ``logs``, but for links that lead out of there."""
         found = []
         for part in (OUTPUTS, LOGS):
-            found.extend(self._name(path) for path in _files(os.path.join(self.root, part)))
+            top = os.path.join(self.root, part)
+            found.extend(self._name(path) for path in _files(top) if not os.path.islink(path) or _is_in(path, top))
         return found
 
     def _name(self, place: str) -> str:
@@ -120,6 +143,19 @@ class _Replacing:
             os.replace(self._aside, self._place)
         else:
             os.unlink(self._aside)
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in str(name).replace("\\", "/").split("/") if part not in ("", ".")]
+
+
+def _is_in(place: str, top: str) -> bool:
+    return os.path.realpath(place).startswith(os.path.realpath(top) + os.sep)
+
+
+def _is_absolute(name: str) -> bool:
+    text = str(name)
+    return text.startswith(("/", "\\")) or os.path.isabs(text) or bool(os.path.splitdrive(text)[0])
 
 
 def _copy(stream: IO[bytes], out: IO[bytes]) -> None:

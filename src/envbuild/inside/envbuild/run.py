@@ -1,42 +1,33 @@
 """The run, as the script in it sees it: Azure ML's `Run`, on the folder that envbuild made for the run.
 
 Under envbuild everything goes to that folder, as it happens. On its own a script has an offline run, with all
-the same methods: metrics are printed and kept in memory, files go to ``./outputs``.
+the same methods: metrics are printed and kept in memory, files go to ``./outputs``, those of its children to
+``./envbuild-runs/ID/outputs``, and models to ``./azureml-models``.
 """
 
 from __future__ import annotations
 
 import os
+import time
 
-from .events import File, Memory, Told, event
+from .errors import ModelPathNotFoundException, RunEnvironmentException, UserErrorException
 from .files import Folder
-from .values import is_many, plain, plain_any, plain_list
+from .measured import Measured
+from .record import InFolder, InMemory, children_of, related, requested, workspace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import IO, Any
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, Type
 
-METRICS = "metrics.jsonl"
-REQUEST = "run.json"
+    from .model import Model
 
+__all__ = ["Environment", "Experiment", "Run", "RunEnvironmentException", "UserErrorException"]
 
-class RunEnvironmentException(RuntimeError):  # noqa: N818 (Azure ML's name)
-    """The script is not part of a run, or the run has not what was asked for."""
+MOST_CHILDREN = 100
+"""How many children are made at a time, as Azure ML has it."""
 
-    @property
-    def message(self) -> str:
-        """What happened."""
-        return str(self)
-
-
-class UserErrorException(ValueError):  # noqa: N818 (Azure ML's name)
-    """The script asked for something that cannot be."""
-
-    @property
-    def message(self) -> str:
-        """What happened."""
-        return str(self)
+_BESIDE = "envbuild-runs"
 
 
 class Environment:
@@ -67,6 +58,17 @@ class Experiment:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def workspace(self) -> None:
+        """Not to be had inside a run.
+
+        :raises RunEnvironmentException: always; it says what to use.
+        """
+        raise RunEnvironmentException(
+            "a script in a run has no workspace at hand: models are registered with run.register_model(…), "
+            "and all else is done where envbuild is installed"
+        )
+
 
 class _OnClassToo:
     """A method that, asked of the class, means the run that the script is part of."""
@@ -75,7 +77,7 @@ class _OnClassToo:
         self._method = method
         self.__doc__ = method.__doc__
 
-    def __get__(self, run: Run | None, owner: type[Run]) -> Any:
+    def __get__(self, run: Run | None, owner: Type[Run]) -> Any:
         if run is not None:
             return self._method.__get__(run, owner)
         return lambda: self._method(owner.get_context())
@@ -84,23 +86,35 @@ class _OnClassToo:
 _runs: dict[Any, Run] = {}
 
 
-class Run:
+class Run(Measured):
     """A run; to be had from `get_context`.
 
     Threads, processes and forks may use it at the same time: each metric, tag or property is one line of its
     own. Nothing is held back, so there is nothing to flush.
 
+    A run that was submitted ends with its script, and its exit code says how. A child (`child_run`), and a run begun
+    in a notebook, is ended by `complete`, `fail` or `cancel`, at the latest when the process that made it ends; the
+    first end counts.
+
     :ivar id: the run's id.
     """
 
+    _no_run_error: Type[Exception] = RunEnvironmentException
+    """What a want of a run, or of something that a run may lack, is raised as."""
+    _no_model_path_error: Type[Exception] = ModelPathNotFoundException
+
     def __init__(self, identity: str, experiment: str, folder: str | None, environment: Environment | None) -> None:
         self.id = identity
-        self.experiment = Experiment(experiment)
+        self._experiment = experiment
         self._online = folder is not None
+        self._prints = folder is None
         self._environment = environment
         self._folder = Folder(folder if folder is not None else os.getcwd())
-        self._events: Any = File(os.path.join(folder, METRICS)) if folder is not None else Memory()
-        self._status = "Running"
+        self._record: Any = InFolder(self._folder.root) if self._online else InMemory(requested(identity, experiment))
+        # Of a run without a folder; all others find theirs by what is written.
+        self._parent: Run | None = None
+        self._children: list[Run] = []
+        self._entered = 0
 
     @classmethod
     def get_context(cls, allow_offline: bool = True) -> Run:
@@ -113,7 +127,7 @@ class Run:
         identity, folder = variables.get("ENVBUILD_RUN_ID"), variables.get("ENVBUILD_RUN_FOLDER")
         if not (identity and folder):
             if not allow_offline:
-                raise RunEnvironmentException(
+                raise cls._no_run_error(
                     "this script is not part of a run (ENVBUILD_RUN_ID and ENVBUILD_RUN_FOLDER are not set): "
                     "start it with 'envbuild run', or allow an offline run"
                 )
@@ -130,37 +144,47 @@ class Run:
         known = os.environ.get("ENVBUILD_ENVIRONMENT_ID")
         name, version = os.environ.get("ENVBUILD_ENVIRONMENT_NAME"), os.environ.get("ENVBUILD_ENVIRONMENT_VERSION")
         environment = Environment(name or None, version or None, known) if known else None
-        return cls(identity, os.environ.get("ENVBUILD_EXPERIMENT", ""), folder, environment)
+        return cls._make(identity, os.environ.get("ENVBUILD_EXPERIMENT", ""), folder, environment)
 
     @classmethod
     def _offline_run(cls) -> Run:
-        return cls(f"OfflineRun_{os.urandom(16).hex()}", "offline", None, None)
+        return cls._make(f"OfflineRun_{os.urandom(16).hex()}", "offline", None, None)
+
+    @classmethod
+    def _make(cls, identity: str, experiment: str, folder: str | None, environment: Environment | None) -> Run:
+        """A run of this class, however that takes what it is made of."""
+        return cls(identity, experiment, folder, environment)
 
     def __repr__(self) -> str:
-        return f"Run(Experiment: {self.experiment.name}, Id: {self.id}, Status: {self.get_status()})"
+        return f"Run(Experiment: {self._experiment}, Id: {self.id}, Status: {self.get_status()})"
 
     def __enter__(self) -> Run:
+        self._entered = os.getpid()
+        self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
+    def __exit__(self, kind: Type[BaseException] | None, error: BaseException | None, at: object) -> None:
+        if os.getpid() != self._entered:
+            # A fork leaves the block too; the run is its parent's.
+            return
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             self.complete()
         elif isinstance(error, KeyboardInterrupt):
-            self._end("Canceled")
+            self._end("Canceled", "stopped by Ctrl-C")
         else:
             self.fail(f"{type(error).__name__}: {error}")
 
     # What the run is
 
     @property
-    def name(self) -> str:
-        """The run's id."""
-        return self.id
+    def experiment(self) -> Experiment:
+        """The experiment that it belongs to."""
+        return Experiment(self._experiment)
 
     @property
-    def parent(self) -> None:
-        """No run has a parent yet."""
-        return
+    def type(self) -> str:
+        """``script`` if it was submitted, ``interactive`` if its own process says when it ends."""
+        return str(self._record.request().get("type") or "script")
 
     @property
     def status(self) -> str:
@@ -168,195 +192,228 @@ class Run:
         return self.get_status()
 
     def get_status(self) -> str:
-        """``Running``; of an offline run also how it was ended."""
-        return self._status
+        """How far the run has come: ``NotStarted``, ``Running``, ``Completed``, ``Failed``, ``Canceled``."""
+        return str(self._record.status())
+
+    def get_detailed_status(self) -> dict[str, Any]:
+        """``status``, and ``details`` with the reason of an end that has one."""
+        reason = (self._record.end() or {}).get("reason")
+        return {"status": self.get_status(), "details": [reason] if reason else []}
+
+    def get_details(self) -> dict[str, Any]:
+        """What is known of the run, under Azure ML's names; ``endTimeUtc`` and ``error`` only where there is one."""
+        known, end, noted = self._record.request(), self._record.end() or {}, self._noted()
+        found = {
+            "runId": self.id,
+            "target": known.get("target", "local"),
+            "status": self.get_status(),
+            "startTimeUtc": _moment(known.get("started_at") or known.get("created_at")),
+            "properties": noted.properties,
+            "inputDatasets": [],
+            "outputDatasets": [],
+            "runDefinition": {
+                "command": list(known.get("command", ())),
+                "environment": dict(known.get("environment") or {}),
+                "target": known.get("target", "local"),
+            },
+            "logFiles": {name: self._folder.find(name) for name in self.get_file_names() if name.startswith("logs/")},
+        }
+        if end.get("ended_at"):
+            found["endTimeUtc"] = _moment(end["ended_at"])
+        said = [*noted.errors, *([end["reason"]] if end.get("reason") not in ("", None, *noted.errors) else [])]
+        if said and found["status"] == "Failed":
+            found["error"] = {"error": {"message": "; ".join(said)}}
+        return found
+
+    def get_snapshot_id(self) -> str | None:
+        """The digest of the source that the run was submitted with; `None` if it has no snapshot."""
+        found = self._record.request().get("snapshot")
+        return str(found) if found else None
 
     def get_environment(self) -> Environment:
         """The environment that this script runs in; asked of the class, that of the run it is part of.
 
-        :raises RunEnvironmentException: envbuild does not run this script.
+        :raises RunEnvironmentException: the run is in no environment of envbuild's.
         """
         if self._environment is None:
-            raise RunEnvironmentException(f"run {self.id} is in no environment of envbuild's")
+            raise self._no_run_error(f"run {self.id} is in no environment of envbuild's")
         return self._environment
 
     get_environment = _OnClassToo(get_environment)  # type: ignore[assignment]
 
     # Metrics
 
-    def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
-        """Log one value: a number, a truth value or a text; of anything else its ``repr`` is kept.
-
-        :raises UserErrorException: ``value`` is a list, or an array of several values.
-        """
-        if is_many(value):
-            raise UserErrorException(
-                f"metric {name!r}: {type(value).__name__} is several values; log them with "
-                f"log_list({name!r}, …), or one at a time"
-            )
-        self._tell("metric", name, plain(value), step, description)
-
-    def log_list(self, name: str, value: Iterable[Any], description: str = "") -> None:
-        """Log several values at once."""
-        self._tell("list", name, plain_list(value), None, description)
-
-    def log_row(self, name: str, description: str | None = None, **columns: Any) -> None:
-        """Log one row of a table, a value for each column."""
-        self._tell("row", name, plain_any(columns), None, description)
-
-    def log_table(self, name: str, value: dict[str, Any], description: str = "") -> None:
-        """Log a table, a list of values for each column.
-
-        :raises UserErrorException: ``value`` is not a mapping.
-        """
-        self._tell("table", name, self._mapping(name, value), None, description)
-
-    def log_image(
-        self, name: str, path: str | os.PathLike[str] | None = None, plot: Any = None, description: str = ""
-    ) -> None:
-        """Log an image: a file, or a plot of Matplotlib's (``pyplot`` itself or a figure), kept as PNG.
-
-        It comes to lie under ``outputs/images``; each image that is logged under one name has its own file.
-
-        :raises UserErrorException: both or neither were given.
-        """
-        if (path is None) == (plot is None):
-            raise UserErrorException(f"image {name!r}: give either a path or a plot")
-        suffix = os.path.splitext(os.fspath(path))[1] if path is not None else ".png"
-        kept = self._folder.free(f"images/{_as_file_name(name)}{suffix}")
-        if path is not None:
-            kept = self._folder.take(kept, path)
-        else:
-            plot.savefig(self._folder.place(kept), format="png")
-            kept = f"outputs/{kept}"
-        self._tell("image", name, kept, None, description)
-
-    def log_confusion_matrix(self, name: str, value: Any, description: str = "") -> None:
-        """Log a confusion matrix in Azure ML's form: a mapping, or JSON text of one."""
-        self._tell("confusion_matrix", name, self._mapping(name, value), None, description)
-
-    def log_accuracy_table(self, name: str, value: Any, description: str = "") -> None:
-        """Log an accuracy table in Azure ML's form: a mapping, or JSON text of one."""
-        self._tell("accuracy_table", name, self._mapping(name, value), None, description)
-
-    def log_residuals(self, name: str, value: Any, description: str = "") -> None:
-        """Log residuals in Azure ML's form: a mapping, or JSON text of one."""
-        self._tell("residuals", name, self._mapping(name, value), None, description)
-
-    def log_predictions(self, name: str, value: Any, description: str = "") -> None:
-        """Log predictions in Azure ML's form: a mapping, or JSON text of one."""
-        self._tell("predictions", name, self._mapping(name, value), None, description)
-
-    def get_metrics(self, name: str | None = None) -> dict[str, Any]:
+    def get_metrics(
+        self,
+        name: str | None = None,
+        recursive: bool = False,
+        run_type: str | None = None,
+        populate: bool = False,  # noqa: ARG002 (Azure ML's; nothing is kept elsewhere)
+    ) -> dict[str, Any]:
         """What was logged so far: a value if it was logged once, else the list of the values.
 
         :param name: only that metric; empty if it was not logged.
+        :param recursive: that of all descendants too; the metrics are then by the id of the run.
+        :param run_type: only of descendants of that type.
         """
-        found = self._told().metrics
+        if recursive:
+            every = [self, *self.get_children(recursive=True, type=run_type)]
+            return {run.id: run.get_metrics(name) for run in every}
+        found = self._logged().metrics
         return found if name is None else {each: value for each, value in found.items() if each == name}
 
-    # Tags and properties
+    # Children and parents
 
-    def tag(self, key: str, value: Any = None) -> None:
-        """Set a tag; without a value it is the empty text."""
-        self._tell("tag", key, "" if value is None else str(value))
+    @property
+    def parent(self) -> Run | None:
+        """The run that this one is a child of, or `None`."""
+        if not self._online:
+            return self._parent
+        folder = related(self._folder.root, str(self._record.request().get("parent") or ""))
+        return self._at(folder) if folder else None
 
-    def set_tags(self, tags: dict[str, Any]) -> None:
-        """Set several tags; others stay."""
-        for key, value in tags.items():
-            self.tag(key, value)
+    def child_run(
+        self,
+        name: str | None = None,
+        run_id: str | None = None,
+        outputs: str | None = None,  # noqa: ARG002 (as in Azure ML, where it is for its own use)
+    ) -> Run:
+        """Begin a run that is a child of this one.
 
-    def remove_tags(self, tags: str | Iterable[str]) -> None:
-        """Remove a tag, or several; those that are not there do not matter."""
-        for key in [tags] if isinstance(tags, str) else tags:
-            self._tell("untag", key, None)
-
-    def get_tags(self) -> dict[str, str]:
-        """The tags as they are now: those that the run was started with, and what the script has changed."""
-        return self._told().tags
-
-    def add_properties(self, properties: dict[str, Any]) -> None:
-        """Set properties, which stay as they are from then on.
-
-        :raises UserErrorException: one of them has another value already; then none is set.
+        :param name: what it is called.
+        :param run_id: its id; by default one that no other run has.
+        :raises UserErrorException: the id is none, or a run has it.
+        :raises RunEnvironmentException: the workspace is out of reach, as it is in some containers.
         """
-        known = self._told().properties
-        for key, value in properties.items():
-            if known.get(key, str(value)) != str(value):
-                raise UserErrorException(f"property {key!r} is {known[key]!r} already, and properties do not change")
-        for key, value in properties.items():
-            if key not in known:
-                self._tell("property", key, str(value))
+        return self._child(name, run_id, {}, "Running")
 
-    def get_properties(self) -> dict[str, str]:
-        """The properties that were set so far."""
-        return self._told().properties
+    def create_children(
+        self, count: int | None = None, tag_key: str | None = None, tag_values: Iterable[Any] | None = None
+    ) -> list[Run]:
+        """Make several children, which are ``NotStarted`` until `start`, or ``with``.
 
-    # Files
-
-    def upload_file(self, name: str, path_or_stream: str | os.PathLike[str] | IO[bytes]) -> None:
-        """Keep a copy of a file, or of what a stream has to give, among the outputs of the run.
-
-        :param name: ``outputs/model.pkl``, or ``model.pkl`` for the same; a file that was there is replaced.
-        :raises UserErrorException: the name leads out of the outputs.
-        :raises FileNotFoundError: there is no such file.
+        :param count: how many; or else
+        :param tag_key: a tag that each child gets, with one of ``tag_values``.
+        :raises UserErrorException: both or neither were given, or more than 100 are asked for.
         """
-        self._checked(self._folder.take, name, path_or_stream)
+        tagged = tag_key is not None and tag_values is not None
+        if (count is None) != tagged or (tag_key is None) != (tag_values is None):
+            raise self._user_error("create_children: give either count, or both tag_key and tag_values")
+        every = [{str(tag_key): value} for value in tag_values or ()] if count is None else [{}] * count
+        if not 0 < len(every) <= MOST_CHILDREN:
+            raise self._user_error(f"create_children makes 1 to {MOST_CHILDREN} children at a time, not {len(every)}")
+        return [self._child(None, None, tags, "NotStarted") for tags in every]
 
-    def upload_files(self, names: Iterable[str], paths: Iterable[str]) -> None:
-        """As `upload_file`, for each name the path at the same place.
+    def get_children(
+        self,
+        recursive: bool = False,
+        tags: str | dict[str, Any] | None = None,
+        properties: str | dict[str, Any] | None = None,
+        type: str | None = None,  # noqa: A002 (Azure ML's name)
+        status: str | None = None,
+    ) -> Iterator[Run]:
+        """The children of this run, in the order in which they were made.
 
-        :raises UserErrorException: there are more of one than of the other.
+        :param recursive: their children as well, each after its parent.
+        :param tags: only those with that tag, or with these values of tags; ``properties`` likewise.
+        :param type: only those of that type, ``status`` likewise.
         """
-        every, sources = list(names), list(paths)
-        if len(every) != len(sources):
-            raise UserErrorException(f"{len(every)} names for {len(sources)} paths")
-        for name, path in zip(every, sources):  # noqa: B905 (Python 3.8 has no `strict`)
-            self.upload_file(name, path)
+        for run in self._descendants({self.id}) if recursive else self._own_children():
+            if (
+                _has(run.get_tags, tags)
+                and _has(run.get_properties, properties)
+                and (type is None or type in (run.type, f"azureml.{run.type}run"))
+                and (status is None or status == run.get_status())
+            ):
+                yield run
 
-    def upload_folder(self, name: str, path: str | os.PathLike[str]) -> None:
-        """Keep copies of all files of a folder, under ``name``."""
-        self._checked(self._folder.take_folder, name, path)
+    def submit_child(self, config: Any, tags: dict[str, Any] | None = None, **kwargs: Any) -> Run:  # noqa: ARG002
+        """Not to be had inside a run.
 
-    def get_file_names(self) -> list[str]:
-        """The files under ``outputs`` and ``logs``, as ``outputs/model.pkl``."""
-        return self._folder.names()
-
-    def download_file(self, name: str, output_file_path: str | os.PathLike[str] | None = None) -> None:
-        """Copy a file of the run's to ``output_file_path``, else to the current folder.
-
-        :raises UserErrorException: the run has no such file.
+        :raises RunEnvironmentException: always; it says what to do.
         """
-        import shutil
+        raise self._no_run_error(
+            "a script in a run cannot submit another: submit it where envbuild is installed, with "
+            "Run.submit_child or Experiment.submit; run.child_run() begins a child in this process"
+        )
 
-        place = self._checked(self._folder.place, name)
-        if not os.path.isfile(place):
-            raise UserErrorException(f"the run has no file {name!r}; it has: {', '.join(self.get_file_names())}")
-        target = os.fspath(output_file_path) if output_file_path is not None else os.path.basename(place)
-        if os.path.isdir(target):
-            target = os.path.join(target, os.path.basename(place))
-        os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
-        shutil.copyfile(place, target)
+    # Models
+
+    def register_model(
+        self,
+        model_name: str,
+        model_path: str | None = None,
+        tags: dict[str, Any] | None = None,
+        properties: dict[str, Any] | None = None,
+        model_framework: str | None = None,
+        model_framework_version: str | None = None,
+        description: str | None = None,
+        datasets: object = None,  # noqa: ARG002 (Azure ML's; there are none)
+        **kwargs: Any,  # noqa: ARG002 (sample inputs and resources, which Azure ML uses to deploy without code)
+    ) -> Model:
+        """Register files of the run as a model; each time it gets the next version.
+
+        :param model_path: the name of a file or folder among the outputs, as ``outputs/model.pkl``; by default
+            ``model_name``.
+        :returns: the model, with its ``name``, ``version`` and ``id``.
+        :raises ModelPathNotFoundException: there is no such file; the message lists what there is.
+        :raises UserErrorException: the name is none, or something else was refused.
+        :raises RunEnvironmentException: the workspace is out of reach.
+        """
+        from . import model
+
+        path = model_name if model_path is None else str(model_path)
+        try:
+            place = self._folder.find(path)
+        except ValueError as error:
+            raise self._no_model_path_error(str(error)) from error
+        known = {
+            "tags": tags,
+            "properties": properties,
+            "model_framework": None if model_framework is None else str(model_framework),
+            "model_framework_version": model_framework_version,
+            "description": description,
+        }
+        try:
+            if not self._online:
+                return model.keep(model_name, place, known)
+            name = os.path.relpath(place, self._folder.root).replace(os.sep, "/")
+            return model.register(self.id, self._workspace(), model_name, name, known)
+        except RunEnvironmentException as error:
+            raise self._no_run_error(str(error)) from error
+        except UserErrorException as error:
+            raise self._user_error(str(error)) from error
 
     # The end
+
+    def start(self) -> None:
+        """Let a child that is ``NotStarted`` be running; of any other run nothing is changed."""
+        if not self._online:
+            self._record.begin()
+        elif self._is_interactive:
+            from .interactive import start
+
+            start(self._folder.root)
 
     def flush(self, timeout_seconds: float = 300) -> None:
         """Do nothing: everything is written as it is logged."""
 
     def complete(self) -> None:
-        """Within `envbuild run` nothing: whether the run completes is said by the script's exit code."""
+        """End a child. Of a submitted run nothing is changed: that it completes is said by its script's exit code."""
         self._end("Completed")
 
     def fail(self, error_details: Any = None, error_code: str | None = None) -> None:
-        """Note why the script gives itself up; that the run fails is said by its exit code."""
+        """Note why the script gives up, and end a child; that a submitted run fails is said by its exit code."""
         said = ": ".join(str(each) for each in (error_code, error_details) if each)
         if said:
             self._tell("error", "error", said)
-        self._end("Failed")
+            if self._prints:
+                print(f"error: {said}", flush=True)
+        self._end("Failed", said)
 
     def cancel(self) -> None:
-        """Warn: a script cannot cancel the run that it is part of, only end."""
-        if self._online:
+        """End a child. Of a submitted run this warns: a script cannot cancel the run that it is part of, only end."""
+        if self._online and not self._is_interactive:
             import warnings
 
             warnings.warn(
@@ -368,51 +425,97 @@ class Run:
 
     # How it is done
 
-    def _end(self, status: str) -> None:
+    @property
+    def _is_interactive(self) -> bool:
+        return self.type == "interactive"
+
+    def _end(self, status: str, reason: str = "") -> None:
         if not self._online:
-            self._status = status
+            self._record.finish(status, reason)
+        elif self._is_interactive:
+            from .interactive import finish
 
-    def _told(self) -> Told:
-        return Told(self._events.events(), _tags_at_start(self._folder.root) if self._online else None)
+            finish(self._folder.root, status, reason)
 
-    def _tell(self, kind: str, name: str, value: Any, step: Any = None, description: str | None = None) -> None:
-        if not isinstance(name, str) or not name:
-            raise UserErrorException(f"a name is a text that is not empty, not {name!r}")
-        self._events.append(event(kind, name, value, None if step is None else plain(step), description or ""))
-        if not self._online and kind not in ("tag", "untag", "property"):
-            at = "" if step is None else f" (step {step})"
-            print(f"{name}: {value}{at}", flush=True)
+    def _workspace(self) -> str:
+        """The folder of the workspace that the run is in."""
+        found = workspace_of(self._folder.root)
+        if found is None:
+            raise self._no_run_error(f"the workspace of run {self.id} is out of reach: {self._folder.root} is in none")
+        return found
 
-    def _mapping(self, name: str, value: Any) -> dict[str, Any]:
-        if isinstance(value, str):
-            import json
+    def _at(self, folder: str) -> Run:
+        """The run whose folder that is; it lies beside this one's."""
+        known = InFolder(folder).request()
+        found = known.get("environment") or {}
+        environment = Environment(found.get("name"), found.get("version"), found["id"]) if found.get("id") else None
+        return self._make(os.path.basename(folder), known.get("experiment", ""), folder, environment)
 
-            try:
-                value = json.loads(value)
-            except ValueError as error:
-                raise UserErrorException(f"metric {name!r}: not JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise UserErrorException(f"metric {name!r}: a mapping of columns to values is wanted, not {value!r:.80}")
-        return plain_any(value)
+    def _child(self, name: str | None, identity: str | None, tags: dict[str, Any], status: str) -> Run:
+        from .interactive import begin
 
-    def _checked(self, step: Callable[..., Any], name: str, *arguments: Any) -> Any:
+        if not self._online:
+            return self._offline_child(name, identity, tags, status)
+        known = self._record.request()
+        environment = known.get("environment") or (vars(self._environment) if self._environment else None)
         try:
-            return step(name, *arguments)
+            held = begin(
+                self._workspace(),
+                self._experiment,
+                identity=identity,
+                parent=self.id,
+                name=name,
+                environment=environment,
+                tags=tags,
+                snapshot=known.get("snapshot"),
+                git=known.get("git"),
+                status=status,
+            )
         except ValueError as error:
-            raise UserErrorException(str(error)) from error
+            raise self._user_error(str(error)) from error
+        return self._at(held.folder)
+
+    def _offline_child(self, name: str | None, identity: str | None, tags: dict[str, Any], status: str) -> Run:
+        from .interactive import new_id
+        from .record import is_name
+
+        identity = identity or new_id(self._experiment)
+        if not is_name(identity):
+            raise self._user_error(f"{identity!r} is no id for a run: letters, digits, '-' and '_' make one")
+        if identity in {run.id for run in self._top()._descendants(set())}:
+            raise self._user_error(f"there is a run {identity!r} already")
+        made = self._make(identity, self._experiment, None, self._environment)
+        known = requested(identity, self._experiment, status=status, parent=self.id, name=name, tags=tags)
+        made._record, made._parent = InMemory(known), self
+        made._folder = Folder(os.path.join(self._top()._folder.root, _BESIDE, identity))
+        self._children.append(made)
+        return made
+
+    def _top(self) -> Run:
+        return self if self._parent is None else self._parent._top()
+
+    def _own_children(self) -> Iterable[Run]:
+        return [self._at(folder) for folder in children_of(self._folder.root)] if self._online else list(self._children)
+
+    def _descendants(self, seen: set[str]) -> Iterator[Run]:
+        for run in self._own_children():
+            # What is written by scripts may say that a run is its own grandchild.
+            if run.id not in seen:
+                seen.add(run.id)
+                yield run
+                yield from run._descendants(seen)
 
 
-def _tags_at_start(folder: str) -> dict[str, str]:
-    import json
-
-    try:
-        with open(os.path.join(folder, REQUEST), encoding="utf-8") as stream:
-            found = json.load(stream).get("tags")
-    except (OSError, ValueError, AttributeError):
-        return {}
-    return dict(found) if isinstance(found, dict) else {}
+def _has(known: Callable[[], dict[str, str]], wanted: str | dict[str, Any] | None) -> bool:
+    if wanted is None:
+        return True
+    found = known()
+    if isinstance(wanted, str):
+        return wanted in found
+    return all(found.get(key) == str(value) for key, value in wanted.items())
 
 
-def _as_file_name(name: str) -> str:
-    kept = "".join(each if each.isalnum() or each in "._- " else "_" for each in name).strip(". ")
-    return kept[:100] or "image"
+def _moment(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d}Z"
