@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.bench import Bench
+from support.bench import bench as make_bench
 from support.desk import Desk
 from support.desk import desk as make_desk
 from support.index import Index, serving
@@ -77,6 +79,16 @@ def index() -> Iterator[Index]:
 def desk(tmp_path: Path) -> Desk:
     """A project folder, a workspace and a cache of the test's own, and the command line."""
     return make_desk(tmp_path)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A source folder to be in, a workspace of the test's own, and the SDK; no run outlives the test."""
+    made = make_bench(tmp_path, monkeypatch)
+    yield made
+    core = made.workspace._core
+    for run in (core.root / "runs").glob("*"):
+        core.cancel(run.name)
 
 
 @pytest.fixture

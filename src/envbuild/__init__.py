@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from envbuild.image import (
         Image as Image,
     )
-    from envbuild.inside.envbuild.run import Run as Run
     from envbuild.lock import (
         Artifact as Artifact,
     )
@@ -104,6 +103,12 @@ if TYPE_CHECKING:
     from envbuild.requirement import (
         without_credentials as without_credentials,
     )
+    from envbuild.sdk.environment import Environment as Environment
+    from envbuild.sdk.experiment import Experiment as Experiment
+    from envbuild.sdk.model import Model as Model
+    from envbuild.sdk.run import Run as Run
+    from envbuild.sdk.script_run_config import ScriptRunConfig as ScriptRunConfig
+    from envbuild.sdk.workspace import Workspace as Workspace
     from envbuild.source import (
         copy_source as copy_source,
     )
@@ -133,13 +138,13 @@ _HOME = {
     ),
     "hookspecs": ("hookimpl",),
     "image": ("BuildRequest", "Image"),
-    "inside.envbuild.run": ("Run",),
     "lock": ("Artifact", "Lock", "LockRequest", "Package", "Resolution", "from_pylock", "read_pylock"),
     "outcome": ("RunHandle", "RunRequest"),
     "platform": ("Platform",),
     "process": ("run_program",),
     "progress": ("Progress",),
     "requirement": ("PipOptions", "PylockFile", "Requirement", "WheelRef", "without_credentials"),
+    "sdk": ("Environment", "Experiment", "Model", "Run", "ScriptRunConfig", "Workspace"),
     "source": ("copy_source", "source_files"),
     "store": ("Store",),
 }

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
 import weakref
+
+# What `threading` gives too, which takes longer to import than all of the catalogue.
+from _thread import RLock
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -37,7 +39,7 @@ class Database:
     def __init__(self, path: Path, migrations: Sequence[Sequence[str]]) -> None:
         self._path = path
         self._migrations = migrations
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._open: sqlite3.Connection | None = None
         _spare_at_fork(self)
         with self._ready():
@@ -104,7 +106,7 @@ class Database:
 
     def start_after_fork(self) -> None:
         """Forget the threads that the parent has and this process has not."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def _connection(self) -> sqlite3.Connection:
         if self._open is None:

@@ -25,7 +25,8 @@ from envbuild.errors import DefinitionError, Problem
 from envbuild.requirement import PipOptions, PylockFile, Requirement, WheelRef
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+"""How environments are named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,12 @@ class Definition:
     :param conda: conda match specs; ``channels`` in order of priority.
     :param variables: environment variables of every run; not part of the *environment's* id.
     :param secrets: names of variables whose values a run takes from its caller and nobody records.
-    :param docker: base image or Dockerfile and options, as written.
+    :param interpreter: a Python that somebody else looks after, to be taken as it is; excludes ``pip``,
+        ``constraints``, ``wheels``, ``conda`` and ``pylock``. A name is looked for on the path of wherever it runs.
+    :param docker: base image or Dockerfile and options, as written; with ``enabled: false`` it is kept, and not used.
     :param gpu: what is asked of a GPU, as written; ``spark`` likewise.
+    :param azure: what only Azure ML makes something of (``databricks``, ``r``, ``inferencing_stack_version``), as
+        written: kept, compared and given back.
     :param as_of: releases after that day do not count.
     :param pylock: install this lock as it stands; excludes ``pip``.
     :param root: the folder that relative paths are meant from; ``source`` the file it was read from.
@@ -56,9 +61,11 @@ class Definition:
     channels: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    interpreter: str | None = None
     docker: Mapping[str, Any] = field(default_factory=dict)
     gpu: Mapping[str, Any] = field(default_factory=dict)
     spark: Mapping[str, Any] = field(default_factory=dict)
+    azure: Mapping[str, Any] = field(default_factory=dict)
     as_of: datetime.date | None = None
     pylock: PylockFile | None = None
     root: Path | None = field(default=None, compare=False)
@@ -70,11 +77,11 @@ class Definition:
         problems = [Problem(*found) for found in self._wrong()]
         if problems:
             raise DefinitionError(*problems)
-        for mapping in ("variables", "docker", "gpu", "spark", "credentials"):
+        for mapping in ("variables", "docker", "gpu", "spark", "azure", "credentials"):
             object.__setattr__(self, mapping, MappingProxyType(dict(getattr(self, mapping))))
 
     def _wrong(self) -> Iterator[tuple[str, None, str]]:
-        if self.name is not None and not _ENVIRONMENT_NAME.fullmatch(self.name):
+        if self.name is not None and not ENVIRONMENT_NAME.fullmatch(self.name):
             yield (
                 "name",
                 None,
@@ -92,6 +99,14 @@ class Definition:
             yield f"secrets.{name}", None, f"{name!r} is both a variable with a value and a secret without one"
         if self.pylock and (self.pip or self.wheels):
             yield "pylock", None, "a lock that is installed as it stands takes no further requirements"
+        if self.interpreter is not None:
+            excluded = ("pip", "constraints", "wheels", "conda", "pylock")
+            installs = [name for name in excluded if getattr(self, name)]
+            if installs:
+                said = (
+                    f"a Python that is taken as it is has nothing installed into it, and {' and '.join(installs)} would"
+                )
+                yield "interpreter", None, said
 
     @property
     def python_range(self) -> SpecifierSet:
@@ -101,7 +116,8 @@ class Definition:
     @property
     def is_local(self) -> bool:
         """Whether it asks for files or folders of the machine that it was written on."""
-        places = (*self.options.find_links, *(each.text for each in (*self.pip, *self.constraints)))
+        places = [*self.options.find_links, *(each.text for each in (*self.pip, *self.constraints))]
+        places += [self.interpreter or "", _build_context(self.docker)]
         return any(place.startswith(("./", "../", "/")) for place in places)
 
     @property
@@ -111,7 +127,8 @@ class Definition:
             "conda": self.conda,
             "wheels": self.wheels,
             "pip": self.pip or self.pylock,
-            "docker": self.docker,
+            "interpreter": self.interpreter,
+            "docker": self.docker if self.docker.get("enabled", True) else None,
             "gpu": self.gpu,
             "spark": self.spark,
         }
@@ -133,9 +150,11 @@ class Definition:
             "channels": list(self.channels),
             "variables": dict(self.variables),
             "secrets": sorted(set(self.secrets)),
-            "docker": forms.plain(self.docker),
+            "interpreter": self.interpreter or "",
+            "docker": _docker_content(self.docker),
             "gpu": forms.plain(self.gpu),
             "spark": forms.plain(self.spark),
+            "azure": forms.plain(self.azure),
             "as_of": self.as_of.isoformat() if self.as_of else "",
             "pylock": str(self.pylock.digest) if self.pylock else "",
         }
@@ -168,9 +187,11 @@ class Definition:
             "channels": list(self.channels),
             "variables": dict(self.variables),
             "secrets": list(self.secrets),
+            "interpreter": self.interpreter,
             "docker": forms.plain(self.docker),
             "gpu": forms.plain(self.gpu),
             "spark": forms.plain(self.spark),
+            "azure": forms.plain(self.azure),
             "as_of": self.as_of.isoformat() if self.as_of else None,
             "pylock": str(self.pylock.digest) if self.pylock else None,
         }
@@ -194,7 +215,7 @@ class Definition:
         reader = forms.Form(form)
         reader.only(
             "name", "python", "pip", "constraints", "options", "wheels", "conda", "channels", "variables",
-            "secrets", "docker", "gpu", "spark", "as_of", "pylock",
+            "secrets", "interpreter", "docker", "gpu", "spark", "azure", "as_of", "pylock",
         )  # fmt: skip
         found: dict[str, Any] = {
             "name": reader.text("name"),
@@ -207,9 +228,11 @@ class Definition:
             "channels": reader.each("channels", forms.text),
             "variables": reader.variables(),
             "secrets": reader.each("secrets", forms.text),
+            "interpreter": reader.text("interpreter"),
             "docker": reader.mapping("docker"),
             "gpu": reader.mapping("gpu"),
             "spark": reader.mapping("spark"),
+            "azure": reader.mapping("azure"),
             "as_of": reader.one("as_of", forms.day),
             "pylock": reader.one("pylock", lambda value: PylockFile(Digest.parse(forms.text(value)))),
         }
@@ -259,6 +282,22 @@ def python_range(text: str) -> SpecifierSet:
         except InvalidSpecifier as error:
             raise ValueError(f"{text!r} is neither a Python version nor a range of them (PEP 440)") from error
     return SpecifierSet(f"=={version}" if len(version.release) > 2 else f"=={version}.*")
+
+
+def _docker_content(docker: Mapping[str, Any]) -> dict[str, Any]:
+    """``docker`` in one form: whatever is said of a container is meant to be used, unless it says that it is not."""
+    found: dict[str, Any] = forms.plain(docker)
+    rest = {key: value for key, value in found.items() if key != "enabled"}
+    if found.get("enabled", True):
+        return rest or found
+    return found if rest else {}
+
+
+def _build_context(docker: Mapping[str, Any]) -> str:
+    """The folder that an image is to be built in, where it is one of this machine; empty otherwise."""
+    context = docker.get("build_context")
+    place = context.get("location") if isinstance(context, Mapping) else context
+    return place if isinstance(place, str) else ""
 
 
 def _requirement_content(requirement: Requirement) -> str:

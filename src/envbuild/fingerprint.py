@@ -27,6 +27,9 @@ RECIPE = 1
 """The version of how prefixes are laid out; another one is another environment."""
 
 
+_ONLY_RUNNING = ("variables", "secrets", "azure")
+"""The parts of a definition that say nothing about what is installed."""
+
 _DIGITS = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 """A digest: its beginning is enough for people to tell it from another."""
 
@@ -82,7 +85,7 @@ def definition_document(definition: Definition) -> Document:
 
 def lock_document(definition: Definition) -> Document:
     """What a lock depends on: everything but what only matters when something runs."""
-    content = {key: value for key, value in definition.content().items() if key not in ("variables", "secrets")}
+    content = {key: value for key, value in definition.content().items() if key not in _ONLY_RUNNING}
     return Document("lock", content)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from packaging.utils import canonicalize_name
 
@@ -31,6 +31,7 @@ from envbuild.plugins import Plugins
 from envbuild.process import run_program
 from envbuild.progress import QUIET, Progress, counted
 from envbuild.project import Project
+from envbuild.requirement import WheelRef
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
 
@@ -445,6 +446,24 @@ def record_resolution(
         definition, str(lock.platform), lock.python, text, environment, source or project.source
     )
     return definition
+
+
+def add_wheel(path: Path, workspace: Workspace, plugins: Plugins) -> WheelRef:
+    """Keep a private wheel, so that definitions may ask for it by its URL.
+
+    :raises NotFound: there is no such file.
+    :raises Damaged: it is no wheel that may be installed.
+    :raises PluginMissing: no plugin knows wheels.
+    """
+    if not path.is_file():
+        raise NotFound(f"no such file: {path}")
+    plugin: Any = plugins.manager.get_plugin("wheel")
+    if plugin is None:
+        raise plugins.missing("section", "wheels")
+    wheel: WheelRef = plugin.check(path)
+    workspace.store.put_file(path, expected=wheel.digest)
+    workspace.add_wheel(wheel.digest)
+    return wheel
 
 
 def register(

@@ -22,6 +22,7 @@ from envbuild.digest import Digest
 WHEEL_SCHEME = "envbuild://wheels/"
 """How the URL of a private wheel begins: the digest of its bytes and its file name follow."""
 
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
 _VARIABLE_USE = re.compile(r"\$\{[A-Z0-9_]+\}")
 
 
@@ -45,6 +46,15 @@ def without_credentials(url: str) -> str:
     # `git@host` is the name of an account that everybody shares, not a credential.
     kept = _VARIABLE_USE.fullmatch(secret) or (not password and name == "git")
     return f"{scheme}://{user + at if kept else ''}{host}{slash}{path}"
+
+
+def without_credentials_in(text: str) -> str:
+    """Drop the credentials of every URL in ``text``, whatever else it says.
+
+    >>> without_credentials_in("cannot reach 'https://me:pw@host.test/simple'")
+    "cannot reach 'https://host.test/simple'"
+    """
+    return _URL.sub(lambda found: without_credentials(found[0]), text)
 
 
 @dataclass(frozen=True, order=True, slots=True)

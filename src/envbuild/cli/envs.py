@@ -199,18 +199,9 @@ def import_(arguments: argparse.Namespace, context: Context) -> int:
 
 def add_wheel(arguments: argparse.Namespace, context: Context) -> int:
     """Keep a private wheel."""
-    from envbuild.errors import NotFound
-    from envbuild.requirement import WheelRef
+    from envbuild import pipeline
 
-    path = Path(arguments.file)
-    if not path.is_file():
-        raise NotFound(f"no such file: {path}")
-    plugin: Any = context.plugins.manager.get_plugin("wheel")
-    if plugin is None:
-        raise context.plugins.missing("section", "wheels")
-    wheel: WheelRef = plugin.check(path)
-    context.workspace.store.put_file(path, expected=wheel.digest)
-    context.workspace.add_wheel(wheel.digest)
+    wheel = pipeline.add_wheel(Path(arguments.file), context.workspace, context.plugins)
     result = {"name": wheel.name, "digest": str(wheel.digest), "url": wheel.url}
     context.show(result, wheel.url)
     return 0

@@ -59,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
     _making(commands)
     _environments(commands.group("env", "register, list and compare environments"))
     _runs(commands.group("runs", "list, inspect, cancel, compare and repeat runs"))
+    _models(commands.group("models", "files under a name and a version, with the run that they came from"))
     _store(commands.group("store", "what is on disk: usage, gc, verify"))
     _wheels(commands.group("wheels", "private wheels, kept by their bytes"))
     commands.add("plugins", "doctor:plugins", "list who answers which hook, and from which distribution")
@@ -211,6 +212,40 @@ def _runs(commands: _Commands) -> None:
         "--variable", action="append", metavar="NAME=VALUE", default=[], help="a variable that the run was given"
     )
     reproduce.add_argument("--offline", action="store_true", help="use what is cached, never the network")
+
+
+def _models(commands: _Commands) -> None:
+    register = commands.add("register", "models:register", "keep a file or folder under a name, as its next version")
+    register.add_argument("name", type=_named, metavar="NAME", help="letters, digits, '.', '_' and '-'")
+    register.add_argument("path", metavar="PATH", nargs="?", help="a file or folder; with --run by default NAME")
+    register.add_argument(
+        "--run", metavar="RUN", help="PATH is a file or folder of this run, such as outputs/model.pkl"
+    )
+    register.add_argument("--tag", action="append", metavar="NAME=VALUE", default=[], help="to find it by; can change")
+    register.add_argument(
+        "--property", action="append", metavar="NAME=VALUE", default=[], help="as a tag, but it stays"
+    )
+    register.add_argument("--description", default="", help="what it is for")
+    register.add_argument("--framework", metavar="NAME", help="what made it, such as ScikitLearn")
+    register.add_argument("--framework-version", metavar="VERSION")
+    listed = commands.add("list", "models:list_", "list the models, of each the latest version")
+    listed.add_argument("name", metavar="NAME", nargs="?", help="list all versions of this one")
+    listed.add_argument("--all", action="store_true", help="all versions of all names")
+    listed.add_argument("--run", metavar="RUN", help="all versions that came from this run")
+    listed.add_argument("--tag", action="append", metavar="NAME[=VALUE]", default=[], help="only those with this tag")
+    listed.add_argument("--archived", action="store_true", help="archived ones too")
+    listed.add_argument("--limit", type=int, metavar="N", help="at most N")
+    show = commands.add("show", "models:show", "show a model with its files, its run and its environment")
+    show.add_argument("model", metavar="NAME[:VERSION]")
+    download = commands.add("download", "models:download", "write a model's files, checked, into a folder")
+    download.add_argument("model", metavar="NAME[:VERSION]")
+    download.add_argument("folder", metavar="DIR", nargs="?", default=".", help="by default the one that you are in")
+    download.add_argument("--exist-ok", action="store_true", help="replace files that are there already")
+    for name, text in (("archive", "hide versions from lists; they stay usable"), ("restore", "undo archive")):
+        command = commands.add(name, f"models:{name}", text)
+        command.add_argument("model", metavar="NAME[:VERSION]")
+    delete = commands.add("delete", "models:delete", "delete a version; its number is not given again")
+    delete.add_argument("models", metavar="NAME:VERSION", nargs="+")
 
 
 def _store(commands: _Commands) -> None:

@@ -75,6 +75,38 @@ def read_with_inputs(
     return definition, tuple(sources.files)
 
 
+def read_as_conda(path: Path) -> Definition:
+    """Read an ``environment.yml``, whatever the file is called; otherwise as `read`."""
+    from envbuild.reading import conda
+    from envbuild.reading.sources import Place
+
+    sources, path = _sources(path)
+    text = ""
+    try:
+        text = sources.text(path)
+    except ValueError as error:
+        sources.wrong(Place(path), error)
+    sources.check()
+    return conda.read(path, sources, text)
+
+
+def read_as_requirements(path: Path) -> Definition:
+    """Read a requirements file, whatever it is called; otherwise as `read`."""
+    from envbuild.reading import requirements
+
+    sources, path = _sources(path)
+    return requirements.read(path, sources)
+
+
+def _sources(path: Path) -> tuple[Sources, Path]:
+    import os
+
+    from envbuild.reading.sources import Sources, absolute
+
+    path = absolute(path)
+    return Sources(path.parent, os.environ), path
+
+
 def find(directory: Path) -> Path | None:
     """The definition in ``directory``, as `DEFINITION_FILES` orders them, or ``None``."""
     for name in DEFINITION_FILES:

@@ -67,55 +67,65 @@ class Asked:
 
     def channel(self, channel: str) -> str:
         """A conda channel as it may be written down, without the token in its URL."""
-        clean = self.url(channel)
-        bare = _CONDA_TOKEN.sub("", clean) if "://" in clean else clean
-        if bare != clean:
+        bare = bare_channel(channel)
+        if bare != channel:
             self.credentials[bare] = channel
         return bare
 
 
-def assemble(
-    asked: Asked, file: Path, form: Mapping[str, Any], line_of: Callable[[str], int | None], **given: Any
-) -> Definition:
+def bare_channel(channel: str) -> str:
+    """A conda channel without user name, password and token.
+
+    >>> bare_channel("https://me:pw@conda.corp.test/t/tk-123/main")
+    'https://conda.corp.test/main'
+    """
+    return _CONDA_TOKEN.sub("", without_credentials(channel)) if "://" in channel else channel
+
+
+def assemble(asked: Asked, form: Mapping[str, Any], at: Callable[[str], Place], **given: Any) -> Definition:
     """Make the definition of ``form``, without its ``pip``, ``constraints`` and ``wheels``, and what was asked for.
 
-    :param line_of: the line of a place in the form, such as ``options.pre``.
+    :param at: where a part of the form stands, such as ``options.pre``.
     :param given: further fields of the definition.
     :raises DefinitionError: with everything that is wrong in any of the files.
     """
     sources = asked.sources
     definition = Definition()
-    for place, message in _without_form(form):
-        sources.wrong(Place(file, line_of(place)), f"{place}: {message}")
+
+    def wrong(part: str, message: str) -> None:
+        place = at(part)
+        sources.wrong(place, message if place.said or repr(part) in message else f"{part}: {message}")
+
+    for part, message in _without_form(form):
+        wrong(part, message)
     try:
         read = Definition.from_dict(form)
         definition = replace(
             read,
             pip=tuple(asked.pip),
             constraints=tuple(asked.constraints),
-            options=asked.options.over(_located(read.options, asked, file, line_of)),
+            options=asked.options.over(_located(read.options, asked, at)),
             wheels=tuple(asked.wheels),
             channels=tuple(asked.channel(each) for each in read.channels),
             root=sources.root,
-            source=file,
             **given,
         )
     except DefinitionError as error:
         for problem in error.problems:
-            said = problem.message if repr(problem.file) in problem.message else f"{problem.file}: {problem.message}"
-            sources.wrong(Place(file, line_of(problem.file)), said)
+            wrong(problem.file, problem.message)
     sources.check()
     return replace(definition, credentials=asked.credentials)
 
 
-def _located(base: PipOptions, asked: Asked, file: Path, line_of: Callable[[str], int | None]) -> PipOptions:
+def _located(base: PipOptions, asked: Asked, at: Callable[[str], Place]) -> PipOptions:
     """``base`` with its URLs cleaned and its paths found."""
 
     def located(key: str, value: str) -> str:
+        place = at(f"options.{key}")
         try:
-            return asked.location(value, Place(file))
+            return asked.location(value, place)
         except ValueError as error:
-            asked.sources.wrong(Place(file, line_of(f"options.{key}")), f"options.{key}: {error}")
+            asked.sources.wrong(place, str(error) if place.said else f"options.{key}: {error}")
             return value
 
     return replace(
@@ -139,5 +149,5 @@ def _without_form(form: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif value is not None and not isinstance(value, (str, int, bool)):
             yield place, f"put quotes around it: {value!s} is neither a text nor a whole number"
 
-    for key in ("docker", "gpu", "spark"):
+    for key in ("docker", "gpu", "spark", "azure"):
         yield from walk(form.get(key), key)

@@ -6,7 +6,7 @@ Python and pip are not left to conda: a file that asks conda for nothing else ne
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from envbuild.reading.asked import Asked, assemble
 from envbuild.reading.requirements import read_lines
 from envbuild.reading.sources import Place, Sources
 
-_KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms", "category")
+KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms", "category")
 _SELECTOR = re.compile(
     r"^\s*-\s.*#\s*\[\s*((?:not\s+)?\(?(?:linux|osx|win|unix|arm64|aarch64|x86|ppc64le|s390x|py|cuda)\w*\b[^\]]*)\]\s*$"
 )
@@ -28,17 +28,24 @@ _CLAUSE = re.compile(r"(?P<operator>==|>=|<=|!=|~=|=|>|<)?\s*(?P<version>[0-9][\
 
 def read(path: Path, sources: Sources, text: str) -> Definition:
     """Read an ``environment.yml``."""
-    _refuse_templates(text, path, sources)
+    refuse_templates(text, path, sources)
     sources.check()
     marked = yaml.load(text, path, sources)
     form = yaml.mapping(marked, path, sources)
-    for key in form:
-        if key not in _KEYS:
-            sources.wrong(Place(path, marked.line(key)), f"unknown key {key!r}{did_you_mean(key, _KEYS)}")
     asked = Asked(sources)
-    python, packages = _dependencies(form, path, asked, marked)
-    rest = {key: form.get(key) for key in ("name", "channels", "variables")}
-    return assemble(asked, path, rest | {"conda": packages, "python": python}, marked.line)
+    return assemble(asked, read_form(form, asked, marked.place), marked.place, source=path)
+
+
+def read_form(form: Mapping[str, Any], asked: Asked, at: Callable[[str], Place]) -> dict[str, Any]:
+    """Ask for what stands in the list for pip, and give what else is in ``form``, in the words of `Definition`.
+
+    :param at: where a part of the form stands, such as ``dependencies[2]``.
+    """
+    for key in form:
+        if key not in KEYS:
+            asked.sources.wrong(at(str(key)), f"unknown key {key!r}{did_you_mean(str(key), KEYS)}")
+    python, packages = _dependencies(form, asked, at)
+    return {key: form.get(key) for key in ("name", "channels", "variables")} | {"conda": packages, "python": python}
 
 
 def python_version(spec: str) -> str | None:
@@ -76,7 +83,8 @@ def _clause(text: str, spec: str) -> str:
     return f"!={version}.*" if found["any"] and operator == "!=" else f"{operator}{version}"
 
 
-def _refuse_templates(text: str, path: Path, sources: Sources) -> None:
+def refuse_templates(text: str, path: Path, sources: Sources) -> None:
+    """Note what only recipes of conda-build may say; nobody but conda-build would make anything of it."""
     for number, line in enumerate(text.splitlines(), start=1):
         bare = re.sub(r"(^|\s)#.*", "", line)
         if "{{" in bare or "{%" in bare:
@@ -92,22 +100,20 @@ def _refuse_templates(text: str, path: Path, sources: Sources) -> None:
             )
 
 
-def _dependencies(
-    form: Mapping[str, Any], path: Path, asked: Asked, marked: yaml.Marked
-) -> tuple[str | None, list[str]]:
+def _dependencies(form: Mapping[str, Any], asked: Asked, at: Callable[[str], Place]) -> tuple[str | None, list[str]]:
     """Which Python is wanted, and what only conda can provide; the rest goes to ``asked``."""
     sources = asked.sources
     pythons: list[str] = []
     dropped: list[str] = []
     packages: list[str] = []
     pip_lists = 0
-    for position, item in enumerate(_list(form, "dependencies", path, sources, marked)):
-        place = Place(path, marked.line(f"dependencies[{position}]"))
+    for position, item in enumerate(_list(form, "dependencies", sources, at)):
+        place = at(f"dependencies[{position}]")
         if isinstance(item, Mapping) and set(item) == {"pip"}:
             pip_lists += 1
             if pip_lists > 1:
                 sources.wrong(place, "a second list for pip; put both into one")
-            _pip_lines(item, f"dependencies[{position}]", path, asked, marked)
+            _pip_lines(item, f"dependencies[{position}]", asked, at)
             continue
         spec = _SPEC.fullmatch(item.strip()) if isinstance(item, str) else None
         if not spec:
@@ -126,9 +132,9 @@ def _dependencies(
     return (_python(pythons), packages)
 
 
-def _pip_lines(item: Mapping[str, Any], where: str, path: Path, asked: Asked, marked: yaml.Marked) -> None:
-    for position, line in enumerate(_list(item, "pip", path, asked.sources, marked, where=f"{where}.")):
-        place = Place(path, marked.line(f"{where}.pip[{position}]"))
+def _pip_lines(item: Mapping[str, Any], where: str, asked: Asked, at: Callable[[str], Place]) -> None:
+    for position, line in enumerate(_list(item, "pip", asked.sources, at, where=f"{where}.")):
+        place = at(f"{where}.pip[{position}]")
         if isinstance(line, str):
             read_lines(line, place, asked)
         else:
@@ -136,12 +142,12 @@ def _pip_lines(item: Mapping[str, Any], where: str, path: Path, asked: Asked, ma
 
 
 def _list(
-    form: Mapping[str, Any], key: str, path: Path, sources: Sources, marked: yaml.Marked, *, where: str = ""
+    form: Mapping[str, Any], key: str, sources: Sources, at: Callable[[str], Place], *, where: str = ""
 ) -> list[Any]:
     values = form.get(key)
     if values is None or isinstance(values, list):
         return values or []
-    sources.wrong(Place(path, marked.line(where + key)), f"{key}: a list is wanted, not {type(values).__name__}")
+    sources.wrong(at(where + key), f"{key}: a list is wanted, not {type(values).__name__}")
     return []
 
 

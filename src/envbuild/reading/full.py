@@ -27,23 +27,23 @@ def read(path: Path, sources: Sources, text: str) -> Definition:
     marked = yaml.load(text, path, sources)
     form = yaml.mapping(marked, path, sources)
     asked = Asked(sources)
-    rest = read_form(form, path, asked, marked.line)
-    return assemble(asked, path, rest, marked.line)
+    return assemble(asked, read_form(form, asked, marked.place), marked.place, source=path)
 
 
-def read_form(
-    form: Mapping[str, Any], file: Path, asked: Asked, line_of: Callable[[str], int | None]
-) -> dict[str, Any]:
-    """Ask for what stands in the lists of ``form``, and give what else is in it."""
+def read_form(form: Mapping[str, Any], asked: Asked, at: Callable[[str], Place]) -> dict[str, Any]:
+    """Ask for what stands in the lists of ``form``, and give what else is in it.
+
+    :param at: where a part of the form stands, such as ``pip[2]``.
+    """
     for key in _LISTS:
         values = form.get(key)
         if values is None:
             continue
         if not isinstance(values, list):
-            asked.sources.wrong(Place(file, line_of(key)), f"{key}: a list is wanted, not {type(values).__name__}")
+            asked.sources.wrong(at(key), f"{key}: a list is wanted, not {type(values).__name__}")
             continue
         for position, value in enumerate(values):
-            place = Place(file, line_of(f"{key}[{position}]"))
+            place = at(f"{key}[{position}]")
             try:
                 _read_item(key, value, place, asked)
             except ValueError as error:

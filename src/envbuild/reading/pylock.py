@@ -28,4 +28,4 @@ def read(path: Path, sources: Sources) -> Definition:
         sources.wrong(Place(path, int(line[1]) if line else None), str(error).removeprefix(f"{shown(path)}: "))
     except ValueError as error:
         sources.wrong(Place(path), error)
-    return assemble(Asked(sources), path, {"python": python}, lambda _: None, **given)
+    return assemble(Asked(sources), {"python": python}, lambda _: Place(path), source=path, **given)

@@ -54,7 +54,7 @@ def read(path: Path, sources: Sources, group: str | None = None) -> Definition:
         _dependencies(document, extras, asked)
     for name in groups:
         _group(document, name, asked, ())
-    return assemble(asked, path, form, document.line_in("tool.envbuild" if ours else "project"))
+    return assemble(asked, form, document.places_in("tool.envbuild" if ours else "project"), source=path)
 
 
 def asks_for_something(value: Mapping[str, Any]) -> bool:
@@ -82,16 +82,16 @@ def read_tool_table(document: Toml, asked: Asked) -> dict[str, Any]:
     if isinstance(ours.get("options"), Mapping):
         ours["options"] = underscored(ours["options"])
 
-    def line_of(place: str) -> int | None:
-        key, _, position = place.partition("[")
+    def at(part: str) -> Place:
+        key, _, position = part.partition("[")
         if position:
             value = ours[key][int(position[:-1])]
             text = value.get("requirement") if isinstance(value, Mapping) else value
             if isinstance(text, str):
-                return document.place(text, after="tool.envbuild").line
-        return document.line_in("tool.envbuild")(key)
+                return document.place(text, after="tool.envbuild")
+        return document.places_in("tool.envbuild")(key)
 
-    return read_form(ours, document.file, asked, line_of)
+    return read_form(ours, asked, at)
 
 
 def wanted_list(document: Toml, parent: Mapping[str, Any], key: str, sources: Sources) -> list[str]:

@@ -49,7 +49,7 @@ def read(path: Path, sources: Sources) -> Definition:
         sources.wrong(Place(path), error)
     else:
         _read_text(text, path, asked, constraint=False, trail=(path,))
-    return assemble(asked, path, {}, lambda _: None)
+    return assemble(asked, {}, lambda _: Place(path), source=path)
 
 
 def decoded(data: bytes) -> str:

@@ -37,7 +37,7 @@ def read(path: Path, sources: Sources) -> Definition:
     form: dict[str, Any] = {"python": document.value.get("requires-python")}
     form |= _from_uv(document, asked)
     form |= read_tool_table(document, asked)
-    return assemble(asked, path, form, document.line_in("tool.envbuild"))
+    return assemble(asked, form, document.places_in("tool.envbuild"), source=path)
 
 
 def _document(path: Path, sources: Sources) -> toml.Toml:

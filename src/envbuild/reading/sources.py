@@ -8,7 +8,6 @@ of them does.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,20 +15,23 @@ from pathlib import Path
 
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError, Problem
-from envbuild.requirement import without_credentials
+from envbuild.requirement import without_credentials_in
 
 LARGEST = 10_000_000
 """How many bytes a file that people write may have."""
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of a file."""
+    """A line of a file; or, of what stands in no file, the place in it.
+
+    :param file: for what stands in no file, any name in the folder that its relative paths are meant from.
+    :param said: what stands in no file is told by this, such as ``dependencies[2]``.
+    """
 
     file: Path
     line: int | None = None
+    said: str = ""
 
     @property
     def folder(self) -> Path:
@@ -52,8 +54,8 @@ class Sources:
 
     def wrong(self, place: Place, message: object) -> None:
         """Note a mistake; credentials in URLs that the message repeats are left out."""
-        said = _URL.sub(lambda found: without_credentials(found[0]), str(message))
-        problem = Problem(shown(place.file), place.line, said)
+        said = without_credentials_in(str(message))
+        problem = Problem(place.said or shown(place.file), place.line, said)
         if problem not in self.problems:
             self.problems.append(problem)
 

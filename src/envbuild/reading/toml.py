@@ -35,18 +35,15 @@ class Toml:
                         return Place(self.file, number)
         return Place(self.file)
 
-    def line_in(self, table: str) -> Callable[[str], int | None]:
-        """Find the lines of places within ``table``, such as ``options.index_url``."""
+    def places_in(self, table: str) -> Callable[[str], Place]:
+        """Find the places of parts of ``table``, such as ``options.index_url``."""
 
-        def line(place: str) -> int | None:
-            key = re.sub(r"\[\d+\]", "", place).rpartition(".")[2]
-            return (
-                self.place(key, after=table).line
-                or self.place(key.replace("_", "-"), after=table).line
-                or self.place(table).line
-            )
+        def place(part: str) -> Place:
+            key = re.sub(r"\[\d+\]", "", part).rpartition(".")[2]
+            looked = (self.place(key, after=table), self.place(key.replace("_", "-"), after=table))
+            return next((each for each in looked if each.line), self.place(table))
 
-        return line
+        return place
 
 
 def load(text: str, file: Path, sources: Sources, *, first: int = 1) -> Toml:

@@ -24,8 +24,13 @@ _DEEPEST = 150
 class Marked:
     """What a YAML file says, and the line of each place in it, such as ``pip[2]`` or ``variables.LANG``."""
 
+    file: Path
     value: Any = None
     lines: dict[str, int] = field(default_factory=dict)
+
+    def place(self, part: str) -> Place:
+        """Where ``part`` stands in the file."""
+        return Place(self.file, self.line(part))
 
     def line(self, place: str) -> int | None:
         """The line of ``place``, or of the nearest place around it that has one."""
@@ -40,7 +45,7 @@ def load(text: str, file: Path, sources: Sources) -> Marked:
 
     if _depth(text) > _DEEPEST:
         sources.wrong(Place(file), "values within values within values: nothing that deep can be meant")
-        return Marked()
+        return Marked(file)
     try:
         # libyaml's parser is ten times faster where PyYAML was built with it.
         node = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -48,18 +53,18 @@ def load(text: str, file: Path, sources: Sources) -> Marked:
         mark = error.problem_mark or error.context_mark
         said = ", ".join(each for each in (error.context, error.problem) if each)
         sources.wrong(Place(file, mark.line + 1 if mark else None), f"not YAML: {said}")
-        return Marked()
+        return Marked(file)
     except (yaml.YAMLError, RecursionError) as error:
         sources.wrong(Place(file), f"not YAML: {str(error).splitlines()[0]}")
-        return Marked()
+        return Marked(file)
     if node is None:
-        return Marked()
+        return Marked(file)
     try:
         _count(node, {})
     except ValueError as error:
         sources.wrong(Place(file), error)
-        return Marked()
-    marked = Marked()
+        return Marked(file)
+    marked = Marked(file)
     marked.value = _Values(marked, file, sources).value(node, "")
     return marked
 

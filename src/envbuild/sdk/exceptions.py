@@ -71,8 +71,8 @@ class ModelNotFoundException(WebserviceException):
     """There is no model of that name, or no such version of it."""
 
 
-class ModelPathNotFoundException(WebserviceException):
-    """The files that were to be a model, or those of a model, are not there."""
+class ModelPathNotFoundException(WebserviceException, FileNotFoundError):
+    """The files that were to be a model, or those of a model, are not there; Python's `FileNotFoundError` too."""
 
 
 @contextmanager

@@ -5,9 +5,9 @@ Everything that takes a workspace takes a `Workspace`, its name, a path, or noth
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[A-Za-z0-9][\w-]{2,32}", re.ASCII)
 """How Azure's workspaces are named."""
 
+DEFAULT = "default"
+"""The name of the workspace that is meant where none is said."""
+
 WORKSPACES = "workspaces"
 """Below the default workspace: those that have a name."""
+
+_STORE = f"{layout.STORE}/oci-layout"
+
+_opened: dict[Path, Core] = {}
 
 
 def opened(workspace: Workspace | str | os.PathLike[str] | None = None) -> Core:
@@ -54,10 +61,47 @@ def root_of(named: str | os.PathLike[str]) -> Path:
             f"{named!r} is no name for a workspace",
             hint="3 to 33 letters, digits, '-' and '_' make one, a letter or digit first; a path has a '/'",
         )
-    return Path(layout.workspace_root()) / WORKSPACES / named
+    default = Path(layout.workspace_root())
+    return default if named == DEFAULT else default / WORKSPACES / named
 
 
-@cache
+def name_of(root: Path) -> str | None:
+    """The name that `root_of` would find the folder by; ``None`` if it has none and is said by its path."""
+    default = Path(layout.workspace_root())
+    if root == default:
+        return DEFAULT
+    return root.name if root.parent == default / WORKSPACES and NAME.fullmatch(root.name) else None
+
+
+def named() -> list[str]:
+    """The names, without `DEFAULT`, under which there is a workspace."""
+    folder = Path(layout.workspace_root()) / WORKSPACES
+    names = os.listdir(folder) if folder.is_dir() else ()
+    return sorted(name for name in names if name_of(folder / name) and is_made(folder / name))
+
+
+def is_made(root: Path) -> bool:
+    """Whether anything was ever recorded in a workspace in this folder."""
+    return (root / _STORE).exists() or (root / layout.CATALOGUE).exists()
+
+
+def made_at(root: Path) -> str | None:
+    """When the store of a workspace in this folder was made, if it was."""
+    try:
+        made = (root / _STORE).stat().st_mtime
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return datetime.datetime.fromtimestamp(made, datetime.UTC).isoformat()
+
+
 def core_at(root: Path) -> Core:
     """The workspace in a folder; one object for each, since it holds an open database."""
-    return Core(root)
+    # What is made in vain, here or by another thread, has opened nothing yet.
+    return _opened.get(root) or _opened.setdefault(root, Core(root))
+
+
+def forget(root: Path) -> None:
+    """Let go of the workspace in a folder that is about to go; who asks for it again gets another one."""
+    core = _opened.pop(root, None)
+    if core is not None and "catalogue" in vars(core):
+        core.catalogue.close()
