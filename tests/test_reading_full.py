@@ -11,6 +11,7 @@ import yaml
 from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import DefinitionError
+from envbuild.fingerprint import definition_document, lock_document
 from envbuild.reading import read, read_with_inputs
 from envbuild.requirement import PipOptions, Requirement, WheelRef
 
@@ -170,3 +171,36 @@ def test_a_list_has_to_be_one(tmp_path: Path, text: str) -> None:
 
     assert line == 1
     assert "a list is wanted" in message
+
+
+def test_a_python_that_is_taken_as_it_is_has_nothing_installed_into_it(tmp_path: Path) -> None:
+    definition = asked(tmp_path, "interpreter: /opt/python/bin/python\nvariables: {LANG: C}\n")
+
+    assert definition.interpreter == "/opt/python/bin/python"
+    assert definition.sections == ("interpreter",)
+    assert definition.is_local
+    assert Definition.from_content(definition.content()).content() == definition.content()
+    assert Definition.from_dict(definition.to_dict()) == definition
+    (problem,) = problems(tmp_path, "interpreter: python\npip: [rich]\nconstraints: [numpy<2]\n")
+    assert problem[:2] == ("envbuild.yml", 1)
+    assert "pip and constraints would" in problem[2]
+
+
+def test_a_container_counts_unless_it_is_said_not_to(tmp_path: Path) -> None:
+    plain = asked(tmp_path, "docker: {base_image: debian}\n")
+    enabled = asked(tmp_path, "docker: {base_image: debian, enabled: true}\n")
+    disabled = asked(tmp_path, "docker: {base_image: debian, enabled: false}\n")
+
+    assert [each.sections for each in (plain, enabled, disabled)] == [("docker",), ("docker",), ()]
+    assert plain.content() == enabled.content() != disabled.content()
+    assert asked(tmp_path, "docker: {enabled: true}\n").sections == ("docker",)
+    assert asked(tmp_path, "docker: {enabled: false}\n").content() == Definition().content()
+
+
+def test_what_only_azure_understands_is_compared_and_changes_no_lock(tmp_path: Path) -> None:
+    one = asked(tmp_path, "pip: [rich]\nazure: {inferencing_stack_version: latest}\n")
+    other = asked(tmp_path, "pip: [rich]\n")
+
+    assert definition_document(one).digest != definition_document(other).digest
+    assert lock_document(one).digest == lock_document(other).digest
+    assert one.sections == ("pip",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from support.index import Index
 from support.packages import project, wheel
 
-from envbuild import reading
+from envbuild import reading, retention
 from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.fingerprint import definition_document
@@ -223,11 +224,20 @@ def test_the_sdk_and_the_file_give_one_digest(
             {"enabled": True},
             {"base_image": "ubuntu:24.04", "shm_size": "8g", "arguments": ["--ipc=host"]},
             {"enabled": False, "base_image": "ubuntu:24.04", "base_image_registry": "registry.test"},
+            {"base_image": "ubuntu", "shm_size": "2g", "platform": "linux/arm64", "build_context": "./image"},
+            {"base_dockerfile": "Dockerfile", "arguments": []},
             {"base_dockerfile": "FROM ubuntu\n", "platform": {"os": "Linux", "architecture": "arm64"}, "user": "me"},
         ]
     ),
     gpu=st.sampled_from([{}, {"count": "all"}, {"count": 2}]),
-    spark=st.sampled_from([{}, {"packages": [{"group": "g", "artifact": "a", "version": "1"}], "other": "x"}]),
+    spark=st.sampled_from(
+        [
+            {},
+            {"packages": [{"group": "g", "artifact": "a", "version": "1"}], "other": "x"},
+            {"packages": ["g:a:1", "odd"], "precache_packages": True},
+            {"packages": ["g:a:1"]},
+        ]
+    ),
     azure=st.sampled_from([{}, {"inferencing_stack_version": "latest", "r": {"rVersion": "4"}, "later": "x"}]),
     as_of=st.sampled_from([None, date(2026, 1, 31)]),
 )
@@ -590,6 +600,30 @@ def test_a_private_wheel_is_known_by_its_bytes(tmp_path: Path) -> None:
     assert changed == f"envbuild://wheels/{other.sha256}/{one.filename}"
     made = told(pip=[first])
     assert [each.digest.hex for each in made.definition.wheels] == [one.sha256]
+
+
+def test_a_private_wheel_goes_with_its_environment_to_another_workspace(tmp_path: Path) -> None:
+    private = wheel("private", "1.0")
+    (tmp_path / private.filename).write_bytes(private.data)
+    made = told(pip=[Environment.add_private_pip_wheel(None, tmp_path / private.filename)]).register()
+
+    made.register(tmp_path / "other")
+
+    assert opened(tmp_path / "other").store.read(Digest(private.sha256)) == private.data
+
+
+def test_gc_leaves_the_wheels_of_what_is_registered(tmp_path: Path) -> None:
+    private = wheel("private", "1.0")
+    (tmp_path / "requirements.txt").write_text(f"./{private.filename}\n")
+    (tmp_path / private.filename).write_bytes(private.data)
+    Environment.from_pip_requirements("tools", tmp_path / "requirements.txt").register()
+    core = opened(None)
+    for blob in (core.root / "store/blobs/sha256").iterdir():
+        os.utime(blob, (0, 0))
+
+    retention.enforce(core)
+
+    assert Digest(private.sha256) in core.store
 
 
 def test_what_is_no_wheel_is_refused(tmp_path: Path) -> None:

@@ -63,11 +63,17 @@ def parallel_runs() -> int:
     return int(asked)
 
 
-def submit(order: Order, version: EnvironmentVersion, workspace: Workspace) -> str:
+def submit(
+    order: Order,
+    version: EnvironmentVersion,
+    workspace: Workspace,
+    credentials: Mapping[str, str] | None = None,
+) -> str:
     """Have a run started as soon as there is room for it, and do not wait for that.
 
     It goes on when this process ends, and ``envbuild runs`` as well as any other process can look at it and stop it.
 
+    :param credentials: for the indexes of the environment's packages (see ``Definition.credentials``).
     :returns: the run's id.
     :raises EnvbuildError: the order cannot be carried out; then there is no run.
     """
@@ -81,6 +87,7 @@ def submit(order: Order, version: EnvironmentVersion, workspace: Workspace) -> s
             "compute": order.compute or order.target,
             "at_once": order.at_once,
             "variables": dict(order.variables),
+            "credentials": dict(credentials or {}),
             "environment": dict(os.environ),
             "directory": str(Path.cwd()),
         }
@@ -241,6 +248,7 @@ class _Waiting:
     compute: str
     at_once: int | None
     variables: Mapping[str, str]
+    credentials: Mapping[str, str]
     environment: Mapping[str, str]
     directory: str
 
@@ -350,7 +358,7 @@ def _attend(waiting: _Waiting, workspace: Workspace) -> None:
     folder = supervise.Folder(str(workspace.root), waiting.run, made=True)
     if not workspace.claim(waiting.run):
         return  # somebody has canceled it
-    if execution.attend(folder, waiting.variables, workspace, load_plugins()):
+    if execution.attend(folder, waiting.variables, waiting.credentials, workspace, load_plugins()):
         with contextlib.suppress(EnvbuildError):
             # The run has ended as it has, whatever comes of this.
             retention.keep_bound(workspace)

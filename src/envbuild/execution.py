@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -402,12 +402,19 @@ def announce(order: Order, version: EnvironmentVersion, workspace: Workspace, qu
     return folder.run
 
 
-def attend(folder: supervise.Folder, variables: Mapping[str, str], workspace: Workspace, plugins: Plugins) -> bool:
+def attend(
+    folder: supervise.Folder,
+    variables: Mapping[str, str],
+    credentials: Mapping[str, str],
+    workspace: Workspace,
+    plugins: Plugins,
+) -> bool:
     """See a run through that was announced: make its environment ready, run it, record its end.
 
     Whatever goes wrong is how the run ended, and is recorded as that. SIGTERM cancels it at any moment.
 
     :param variables: the values of those that were ordered for it; its secrets are in this process's environment.
+    :param credentials: for the indexes of its environment's packages.
     :returns: whether its environment was built for it.
     """
     seconds: dict[str, float] = {}
@@ -415,7 +422,7 @@ def attend(folder: supervise.Folder, variables: Mapping[str, str], workspace: Wo
         try:
             signal.signal(signal.SIGTERM, _interrupt)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-            return _attend(folder, variables, workspace, plugins, Written(log.write), seconds)
+            return _attend(folder, variables, credentials, workspace, plugins, Written(log.write), seconds)
         # Nobody is there to be told; whatever it was is in the record.
         except BaseException as error:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -440,6 +447,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 def _attend(
     folder: supervise.Folder,
     variables: Mapping[str, str],
+    credentials: Mapping[str, str],
     workspace: Workspace,
     plugins: Plugins,
     progress: Written,
@@ -451,6 +459,7 @@ def _attend(
     order = Order.of(record, variables)
     known = record["environment"]
     project = open_spec(f"{known['name']}:{known['version']}", workspace)
+    project = replace(project, definition=replace(project.definition, credentials=credentials))
     given, masked = declared(project, order)
     with _held(project, workspace, plugins, Wishes(progress=progress)) as prepared:
         seconds |= prepared.seconds

@@ -448,8 +448,8 @@ def record_resolution(
     return definition
 
 
-def add_wheel(path: Path, workspace: Workspace, plugins: Plugins) -> WheelRef:
-    """Keep a private wheel, so that definitions may ask for it by its URL.
+def keep_wheel(path: Path, workspace: Workspace, plugins: Plugins) -> WheelRef:
+    """Keep a private wheel, as long as something asks for it.
 
     :raises NotFound: there is no such file.
     :raises Damaged: it is no wheel that may be installed.
@@ -462,6 +462,12 @@ def add_wheel(path: Path, workspace: Workspace, plugins: Plugins) -> WheelRef:
         raise plugins.missing("section", "wheels")
     wheel: WheelRef = plugin.check(path)
     workspace.store.put_file(path, expected=wheel.digest)
+    return wheel
+
+
+def add_wheel(path: Path, workspace: Workspace, plugins: Plugins) -> WheelRef:
+    """Keep a private wheel, so that definitions may come to ask for it by its URL; otherwise as `keep_wheel`."""
+    wheel = keep_wheel(path, workspace, plugins)
     workspace.add_wheel(wheel.digest)
     return wheel
 

@@ -248,6 +248,11 @@ class Workspace:
         Of those that had not started the folder goes, for nobody has heard of them; of the others the copies of
         their snapshot's files, once what they started can be taken to have ended too.
         """
+        dispatchers = self.root / layout.DISPATCHERS
+        for each in list(dispatchers.iterdir()) if dispatchers.is_dir() else ():
+            with suppress(FileNotFoundError):
+                if not _is_held(each) and _age(each) > _MAKING:
+                    each.unlink()
         runs = self.root / layout.RUNS
         for run in os.listdir(runs) if runs.is_dir() else ():
             folder = runs / run

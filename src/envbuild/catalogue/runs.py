@@ -32,9 +32,11 @@ class Runs(Part):
         it by somebody who saw it before that is ignored. Tags that have changed from the last record to this one
         are taken over; what `tag_run` has set meanwhile stays otherwise.
 
-        :param record: what `envbuild.outcome.RunRecord.to_dict` gives.
+        :param record: what `envbuild.outcome.RunRecord.to_dict` gives; ``parent``, ``type`` and ``properties`` too, if
+            it has them.
         :returns: as `run`.
         :raises Refused: the run belongs to another experiment.
+        :raises NotFound: somebody has deleted the run meanwhile.
         """
         self.upsert_runs((record,))
         return self._run(record["id"])
@@ -130,8 +132,6 @@ class Runs(Part):
         :raises NotFound: there is no such run.
         """
         with self._db.write():
-            if not self._db.one("SELECT 1 FROM runs WHERE id = ?", identity):
-                raise self._no_run(identity)
             found = self._run(identity)
             self._db.change("DELETE FROM runs WHERE id = ?", identity)
             return found
@@ -193,8 +193,10 @@ class Runs(Part):
         _PROPERTIES.set(self._db, (record["id"],), record.get("properties") or {})
 
     def _run(self, identity: str) -> dict[str, Any]:
-        (found,) = self._runs(["id = ?"], [identity])
-        return found
+        found = self._runs(["id = ?"], [identity])
+        if not found:
+            raise self._no_run(identity)
+        return found[0]
 
     def _runs(
         self, where: Iterable[str], values: Iterable[Any], limit: int | None = None, offset: int = 0

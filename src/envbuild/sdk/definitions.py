@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ def definition_of(environment: Environment) -> Definition:
         "options": {"source": list(kept["source"])} if kept.get("source") else None,
         "docker": _docker(environment),
         "gpu": (kept.get("gpu") or ALL_GPUS) if environment.docker.gpu_support else None,
-        "spark": {**kept.get("spark", {}), **environment.spark.to_spark()},
+        "spark": _as_written(environment.spark.to_spark(), kept.get("spark", {})),
         "azure": azure_of(environment),
     }
     with user_errors():
@@ -75,7 +75,7 @@ def folder_of(environment: Environment) -> Path:
 
 
 def _docker(environment: Environment) -> dict[str, Any]:
-    found = {**environment._kept.get("docker", {}), **environment.docker.to_docker()}
+    found = _as_written(environment.docker.to_docker(), environment._kept.get("docker", {}))
     return found if environment.docker.enabled or not found else {**found, "enabled": False}
 
 
@@ -168,26 +168,51 @@ def _wheel(wheel: WheelRef) -> str:
 
 
 def _fill_docker(environment: Environment, definition: Definition) -> dict[str, Any]:
-    """Give the docker section what it has attributes for; the rest is returned."""
+    """Give the docker section what it has attributes for, and give back what it would say otherwise."""
     docker = forms.plain(definition.docker)
-    rest = {key: value for key, value in docker.items() if not _is_taken(DockerSection.from_docker, {key: value})}
-    taken = {"enabled": bool(docker), **{key: value for key, value in docker.items() if key not in rest}}
-    environment.docker = DockerSection.from_docker(taken, gpu_support=bool(definition.gpu))
-    return rest
+    # A section has one base; and a path of a Dockerfile would be meant from the working directory there.
+    beside = [name for name in ("base_image", "base_dockerfile", "build_context") if name in docker][1:]
+    beside += ["base_dockerfile"] if "\n" not in str(docker.get("base_dockerfile")) else []
+    taken, kept = _taken(docker, lambda part: DockerSection.from_docker(part).to_docker(), beside)
+    enabled = {"enabled": bool(definition.docker)}
+    environment.docker = DockerSection.from_docker({**enabled, **taken}, gpu_support=bool(definition.gpu))
+    return kept
 
 
 def _fill_spark(environment: Environment, spark: dict[str, Any]) -> dict[str, Any]:
-    rest = {key: value for key, value in spark.items() if not _is_taken(SparkSection.from_spark, {key: value})}
-    environment.spark = SparkSection.from_spark({key: value for key, value in spark.items() if key not in rest})
-    return rest
+    taken, kept = _taken(spark, lambda part: SparkSection.from_spark(part).to_spark())
+    environment.spark = SparkSection.from_spark(taken)
+    return kept
 
 
-def _is_taken(read: Callable[[Mapping[str, Any]], object], part: Mapping[str, Any]) -> bool:
-    try:
-        read(part)
-    except UserErrorException:
-        return False
-    return True
+def _taken(
+    written: Mapping[str, Any],
+    through: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    beside: Collection[str] = (),
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What of a section's words a section takes, and those that it would not say again as they are written.
+
+    :param through: makes the section of some words, and gives the words that it says then.
+    :param beside: words that the section is not to take.
+    :returns: of the latter, what the section says of itself (or ``None``), and what is written.
+    """
+    taken, kept = {}, {}
+    for key, value in written.items():
+        said = None
+        if key not in beside:
+            try:
+                said = through({key: value}).get(key)
+                taken[key] = value
+            except UserErrorException:
+                said = None
+        if said != value:
+            kept[key] = [said, value]
+    return taken, kept
+
+
+def _as_written(said: dict[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What a section says, in the words that stood there before wherever it still says the same."""
+    return said | {key: value for key, (before, value) in kept.items() if said.get(key) == before}
 
 
 def _fill_azure(environment: Environment, azure: dict[str, Any]) -> dict[str, Any]:

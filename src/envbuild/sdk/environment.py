@@ -567,7 +567,7 @@ class Environment(Guarded):
             # What cannot be meant is compared by what was written.
             return azure_files.to_form(self, login=True) | {"version": None, "assetId": None}
 
-    def _registered(self, core: Core) -> tuple[Environment, EnvironmentVersion, Definition]:
+    def _registered(self, core: Core, *, pinned: bool = True) -> tuple[Environment, EnvironmentVersion, Definition]:
         if not self.name or not ENVIRONMENT_NAME.fullmatch(self.name):
             raise UserErrorException(
                 f"{self.name!r} is no name for an environment",
@@ -577,7 +577,7 @@ class Environment(Guarded):
         with user_errors():
             self._check_version(core, definition)
             self._keep_wheels(core, definition)
-            version = core.register(self.name, definition, description=self.description or "", pinned=True)
+            version = core.register(self.name, definition, description=self.description or "", pinned=pinned)
         made = copy.deepcopy(self)
         made._came_from(version, core)
         return made, version, definition
@@ -596,14 +596,19 @@ class Environment(Guarded):
                 hint="leave version at None; versions are counted, and never come to mean something else",
             )
 
-    @staticmethod
-    def _keep_wheels(core: Core, definition: Definition) -> None:
+    def _keep_wheels(self, core: Core, definition: Definition) -> None:
+        """Keep the private wheels with it: from this machine, or from the workspace that it came from."""
         from envbuild import pipeline
         from envbuild.plugins import load_plugins
 
+        came_from = self._core(None).store
         for wheel in definition.wheels:
-            if wheel.path is not None and wheel.digest not in core.store:
-                pipeline.add_wheel((definition.root or Path.cwd()) / wheel.path, core, load_plugins())
+            if wheel.digest in core.store:
+                continue
+            if wheel.path is not None:
+                pipeline.keep_wheel((definition.root or Path.cwd()) / wheel.path, core, load_plugins())
+            elif wheel.digest in came_from:
+                core.store.put_file(came_from.path(wheel.digest), expected=wheel.digest)
 
     def _to_be_built(self, workspace: AnyWorkspace) -> tuple[Environment, Project, Core]:
         from envbuild.project import Project
@@ -702,13 +707,11 @@ def _told(definition: Definition) -> list[str]:
         base = docker.get("base_image") or ("a Dockerfile" if docker.get("base_dockerfile") else "the default image")
         where += f", in a container of {docker.get('build_context', {}).get('location') or base}"
     lines = [f"runs {where}"]
-    asked = {"package of conda": definition.conda, "package of pip": definition.pip, "private wheel": definition.wheels}
-    listed = [
-        counted(len(each), kind).replace("package of conda" + "s", "packages of conda")
-        for kind, each in asked.items()
-        if each
-    ]
-    lines.append(f"asks for {', '.join(listed)}" if listed else "asks for no packages")
+    asked = [f"{counted(len(definition.conda), 'package')} of conda"] if definition.conda else []
+    asked += [f"{counted(len(definition.pip), 'package')} of pip"] if definition.pip else []
+    asked += [counted(len(definition.wheels), "private wheel")] if definition.wheels else []
+    asked += ["what another tool has locked"] if definition.pylock else []
+    lines.append(f"asks for {', '.join(asked)}" if asked else "asks for no packages")
     if definition.as_of:
         lines.append(f"releases after {definition.as_of} do not count")
     if definition.variables:

@@ -202,13 +202,12 @@ class Experiment:
             )
         submission: Submission = config.resolved(**kwargs).placed(self.workspace)
         environment: Any = submission.environment or Environment(DEFAULT_ENVIRONMENT)
-        definition = environment.definition
-        with user_errors():
-            check_sections(definition.sections)
-            version = self._core.register(environment.name or DEFAULT_ENVIRONMENT, definition)
+        check_sections(environment.definition.sections)
+        # Only what somebody registers by hand is pinned against gc.
+        _, version, definition = environment._registered(self._core, pinned=False)
         order = self._order(submission, tags, parent)
         with _submitting():
-            run = dispatch.submit(order, version, self._core)
+            run = dispatch.submit(order, version, self._core, definition.credentials)
         if parent is not None:
             from envbuild.inside.envbuild.interactive import note_child
 
