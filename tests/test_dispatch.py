@@ -86,6 +86,25 @@ GATE = """
 # -- what is run ---------------------------------------------------------------------------------------------
 
 
+def test_a_run_goes_through_azures_words(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    first = bench.submit(GATE, str(tmp_path), at_once=1)
+    bench.until(first, "Running")
+    run = bench.submit("open('outputs/large', 'wb').truncate(200_000_000)", at_once=1)
+    assert bench.status(run) == "Queued"
+    (tmp_path / "go").touch()
+
+    def look() -> bool:
+        seen.append(bench.status(run))
+        return seen[-1] == "Completed"
+
+    until(look, "its end")
+
+    order = [word for word in ("Queued", "Preparing", "Running", "Finalizing", "Completed") if word in seen]
+    assert list(dict.fromkeys(seen)) == order
+    assert "Finalizing" in seen
+
+
 def test_a_submitted_run_comes_to_its_end_by_itself(bench: Bench) -> None:
     run = bench.submit("print('here'); open('outputs/model.pkl', 'w').write('m')", tags={"team": "a"})
 

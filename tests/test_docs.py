@@ -18,6 +18,7 @@ from typing import NamedTuple
 import pytest
 import uv
 from support.desk import Desk, Done
+from support.packages import wheel
 
 import envbuild
 from envbuild import hookspecs, reading
@@ -134,6 +135,33 @@ def test_what_the_first_example_logs_is_recorded(clean: Desk) -> None:
     run = clean.envbuild("run", "--json", "example.py").json["id"]
 
     assert clean.envbuild("runs", "show", run, "--json").json["metrics"] == {"accuracy": 0.97}
+
+
+def files_of(page: str, desk: Desk) -> None:
+    """Lay out the files that a page shows."""
+    for each in every("python", "file:"):
+        if each.page.name == page:
+            desk.write(each.mark.removeprefix("file:").strip(), each.text)
+
+
+def test_the_examples_of_the_sdk_work_one_after_the_other_in_a_new_folder(online: Desk) -> None:
+    files_of("sdk.md", online)
+    online.lay({"requirements.txt": "packaging>=24\n", "environment.yml": "dependencies: [pip: [packaging>=24]]\n"})
+    made = wheel("plotting", "1.0")
+    online.write(made.filename, made.data)
+    examples = [each for each in every("python", "sdk: these examples") if each.page.name == "sdk.md"]
+    # What stands on one line of the page is on one line of the program too, so that an error says where.
+    program, at = "", 0
+    for each in examples:
+        program += "\n" * (each.line - at) + each.text
+        at = each.line + each.text.count("\n")
+    online.write("sdk.py", program)
+
+    done = shell("python sdk.py", online)
+
+    assert "{'loss': [1.0, 0.66" in done.out
+    assert "flowers:1 here/model.json\n" in done.out
+    assert (online.folder / "fetched/results/iris.csv").read_text() == "5.1,3.5\n"
 
 
 def named(block: Block) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from support.index import Index
 
+from envbuild import layout
 from envbuild.errors import EnvbuildError
 from envbuild.sdk import building
 from envbuild.sdk.environment import Environment, ImageBuildDetails
@@ -211,7 +212,7 @@ def test_only_so_many_logs_are_kept(index: Index, workspace: Path, monkeypatch: 
     monkeypatch.setattr(building, "_YOUNG", -1.0)
     logs.append(log_of(asking(index, "demo").build_local()))
 
-    assert sorted((workspace / building.BUILDS).iterdir()) == logs[2:]
+    assert sorted((workspace / layout.BUILDS).iterdir()) == logs[2:]
 
 
 def test_an_image_of_a_model_says_what_took_its_place() -> None:

@@ -26,6 +26,7 @@ from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.fingerprint import definition_document
 from envbuild.requirement import PipOptions, Requirement, WheelRef
+from envbuild.sdk import environment as environments
 from envbuild.sdk.container_registry import ContainerRegistry
 from envbuild.sdk.environment import (
     CondaDependencies,
@@ -124,7 +125,12 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_place() -> None:
         _ = environment.definition
 
     said = str(refused.value)
-    for place in ("dependencies[0]", "dependencies[1].pip[0]", "dependencies[1].pip[1]", "variables.NOT A NAME"):
+    for place in (
+        "dependencies[0]",
+        "dependencies[1].pip[0]",
+        "dependencies[1].pip[1]",
+        "environment_variables.NOT A NAME",
+    ):
         assert f"{place}: " in said
     assert "constraints[0]: a constraint has no extras" in said
 
@@ -414,6 +420,13 @@ def test_what_only_azure_understands_is_registered_and_given_back() -> None:
     assert found.inferencing_stack_version == "latest"
     assert found.spark.packages == made.spark.packages
     assert found.definition.sections == ("spark",)
+
+
+def test_azures_classes_for_r_say_why_they_are_not_here() -> None:
+    with pytest.raises(ImportError, match="Environment.r takes the section as plain data"):
+        from envbuild.sdk.environment import RSection  # noqa: F401
+    with pytest.raises(AttributeError, match="RSection"):
+        _ = environments.RSections
 
 
 # Names and versions

@@ -12,6 +12,7 @@
         datastores/NAME/     data that runs are given (`envbuild.sdk.datastore`)
         *.json               which datastores, compute targets and workspaces have a name (`envbuild.sdk.tables`)
         workspaces/NAME/     below the default workspace: those that have a name
+        builds/NAME.log      what the SDK's builds have said
         wheels/HEX           an empty file for each private wheel that was added by hand
         names                replaced whenever a name comes to mean something else than before
         warm/KEY             what a repeated command may rely on (`envbuild.warm`)
@@ -34,6 +35,7 @@ INBOX = "inbox"
 QUEUE = "queue"
 DISPATCHERS = "dispatchers"
 SLOTS = "slots"
+BUILDS = "builds"
 WHEELS = "wheels"
 NAMES = "names"
 WARM = "warm"

@@ -397,6 +397,7 @@ def see_through(
     :returns: what `layout.END` holds.
     :raises EnvbuildError: the target lost the run, or its outputs could not be kept; that is recorded.
     """
+    waited_for = announced
     try:
         with Watch(os.path.join(folder.path, layout.LOG), secrets, out) as watch:
             started = time.perf_counter()
@@ -412,6 +413,8 @@ def see_through(
                 folder.record(layout.END, end_of("Failed", None, str(error), request["seconds"]))
                 raise
             seconds = {**request["seconds"], "running": time.perf_counter() - started}
+            if waited_for:
+                folder.record(layout.REQUEST, {**request, "status": "Finalizing"})
             try:
                 return _finish(folder, watch, code, seconds, laid_out, keep, complete)
             except KeyboardInterrupt:

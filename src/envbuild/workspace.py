@@ -296,7 +296,7 @@ class Workspace:
             "Preparing": "the process that made its environment ready was killed, or the machine stopped",
         }.get(str(status), "the process that watched it was killed, or the machine stopped")
         # What it started may still be writing: these files are not made unchangeable.
-        return self._record_end(folder, "Failed", reason, collecting=status == "Running", died=True)
+        return self._record_end(folder, "Failed", reason, collecting=status in ("Running", "Finalizing"), died=True)
 
     def _record_end(
         self, folder: Path, status: str, reason: str, *, collecting: bool = False, died: bool = False

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from envbuild import layout
 from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError
 from envbuild.progress import Written
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from envbuild.project import Project
     from envbuild.sdk.environment import Environment
     from envbuild.workspace import Workspace
-
-BUILDS = "builds"
-"""Below a workspace: the logs of builds that the SDK was asked for."""
 
 _KEPT = 200
 """How many logs of earlier builds stay."""
@@ -275,7 +273,7 @@ def _prepared(project: Project, workspace: Workspace, progress: Written, platfor
 
 def _new_log(root: Path, spec: str) -> Path:
     """Make the log of a build, and let go of the oldest ones."""
-    folder = root / BUILDS
+    folder = root / layout.BUILDS
     moment = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%S%f}"
     log = folder / f"{moment}-{spec.replace(':', '-')}-{os.urandom(4).hex()}.log"
     with writing(root):

@@ -44,7 +44,8 @@ def definition_of(environment: Environment) -> Definition:
     kept = environment._kept
 
     def at(part: str) -> Place:
-        return Place(asked.sources.root / "environment", None, part or "environment")
+        said = re.sub(r"^variables\b", "environment_variables", part)
+        return Place(asked.sources.root / "(environment)", None, said or "environment")
 
     form: dict[str, Any] = {"interpreter": environment.python.interpreter_path}
     if not environment.python.user_managed_dependencies:

@@ -26,6 +26,7 @@ from envbuild.form import day
 from envbuild.platform import Platform
 from envbuild.progress import counted
 from envbuild.sdk import azure_files, building, definitions
+from envbuild.sdk.absent import missing
 from envbuild.sdk.building import DockerImageDetails, ImageBuildDetails
 from envbuild.sdk.conda_dependencies import CondaDependencies
 from envbuild.sdk.container_registry import ContainerRegistry
@@ -60,6 +61,16 @@ __all__ = [
     "SparkPackage",
     "SparkSection",
 ]
+
+_ABSENT = dict.fromkeys(
+    ("RSection", "RCranPackage", "RGitHubPackage", "RBioConductorPackage"),
+    "nothing is made of R here; Environment.r takes the section as plain data, as Azure's files have it",
+)
+
+
+def __getattr__(name: str) -> Any:
+    raise missing(__name__, name, _ABSENT)
+
 
 AnyWorkspace: TypeAlias = "Workspace | str | os.PathLike[str] | None"
 """What is taken as a workspace."""

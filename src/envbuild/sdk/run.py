@@ -122,6 +122,9 @@ class Run(inside.Run):
         """The experiment that it belongs to."""
         from envbuild.sdk.experiment import Experiment
 
+        if not self._online:
+            # It has a name, and nothing else.
+            return super().experiment  # type: ignore[return-value]
         return Experiment._known(self._core, self._experiment)
 
     @property
@@ -137,8 +140,8 @@ class Run(inside.Run):
     def get_status(self) -> str:
         """How far the run has come, as it is now; Azure's words.
 
-        ``NotStarted``, ``Queued``, ``Preparing``, ``Running``, ``CancelRequested``, ``Completed``, ``Failed`` or
-        ``Canceled``. A run whose process was killed, or whose machine has stopped, has failed.
+        ``NotStarted``, ``Queued``, ``Preparing``, ``Running``, ``CancelRequested``, ``Finalizing``, ``Completed``,
+        ``Failed`` or ``Canceled``. A run whose process was killed, or whose machine has stopped, has failed.
         """
         if not self._online:
             return super().get_status()
