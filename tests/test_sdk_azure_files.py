@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.packages import project
+from support.packages import project, wheel
 
 from envbuild import reading
 from envbuild.sdk.azure_files import from_form, to_form
@@ -223,15 +223,19 @@ def test_no_login_is_written(tmp_path: Path) -> None:
     assert Environment.load_from_directory(tmp_path / "saved") == made
 
 
-def test_files_that_an_environment_names_are_found_from_where_it_is_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", ["-e .", "./private-1.0-py3-none-any.whl", "-r more.txt"])
+def test_files_that_an_environment_names_are_found_from_where_it_is_saved(tmp_path: Path, line: str) -> None:
     folder = tmp_path / "project"
     for path, text in project("lib", "1.0").items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
-    (folder / "requirements.txt").write_text("-e .\n")
+    (folder / "private-1.0-py3-none-any.whl").write_bytes(wheel("private", "1.0").data)
+    (folder / "more.txt").write_text("six\n")
+    (folder / "requirements.txt").write_text(f"{line}\n")
     made = Environment.from_pip_requirements("tools", folder / "requirements.txt")
 
     made.save_to_directory(tmp_path / "saved")
+    made.save_to_directory(tmp_path / "saved", overwrite=True)
 
     found = Environment.load_from_directory(tmp_path / "saved")
     assert found == made

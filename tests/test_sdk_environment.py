@@ -423,7 +423,7 @@ def test_what_only_azure_understands_is_registered_and_given_back() -> None:
 
 
 def test_azures_classes_for_r_say_why_they_are_not_here() -> None:
-    with pytest.raises(ImportError, match="Environment.r takes the section as plain data"):
+    with pytest.raises(ImportError, match=r"Environment\.r takes the section as plain data"):
         from envbuild.sdk.environment import RSection  # noqa: F401
     with pytest.raises(AttributeError, match="RSection"):
         _ = environments.RSections

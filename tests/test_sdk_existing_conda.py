@@ -126,6 +126,13 @@ def test_environments_are_looked_for_where_conda_keeps_them(
     assert Environment.from_existing_conda_environment("myenv", name).definition.conda
 
 
+def test_the_neighbours_of_the_active_environment_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay(tmp_path / "place/envs/active"), lay(tmp_path / "place/envs/mycondaenv")
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "place/envs/active"))
+
+    assert Environment.from_existing_conda_environment("myenv", "mycondaenv").definition.conda
+
+
 def test_an_environment_may_be_said_by_its_path(tmp_path: Path) -> None:
     prefix = lay(tmp_path / "mycondaenv")
 

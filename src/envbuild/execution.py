@@ -26,7 +26,7 @@ from envbuild.outcome import RunHandle, RunRequest
 from envbuild.pipeline import Prepared, Wishes
 from envbuild.plugins import Plugins
 from envbuild.progress import Written
-from envbuild.project import Project, open_spec
+from envbuild.project import Project, open_registered
 from envbuild.store import writing
 from envbuild.workspace import Workspace
 
@@ -458,7 +458,7 @@ def _attend(
     folder.record(layout.REQUEST, record)
     order = Order.of(record, variables)
     known = record["environment"]
-    project = open_spec(f"{known['name']}:{known['version']}", workspace)
+    project = open_registered(f"{known['name']}:{known['version']}", workspace)
     project = replace(project, definition=replace(project.definition, credentials=credentials))
     given, masked = declared(project, order)
     with _held(project, workspace, plugins, Wishes(progress=progress)) as prepared:
@@ -507,7 +507,7 @@ def reproduce(
     environment = before["environment"]
     if before.get("snapshot") is None:
         raise NotFound(f"run {before['id']} has no snapshot to be repeated from")
-    project = open_spec(environment["id"], workspace)
+    project = open_registered(environment["id"], workspace)
     given = {*project.definition.variables, *before["secrets"], *(variables or {})}
     lacking = sorted(set(before["variables"]) - given)
     if lacking:

@@ -174,7 +174,7 @@ def open_spec(spec: str, workspace: Workspace) -> Project:
         return _open_path(path, group)
     if "/" in spec or path.suffix in (".txt", ".toml", ".yml", ".yaml", ".py", ".in"):
         raise NotFound(f"no such file: {spec}{_near(path)}")
-    return _open_registered(spec, workspace)
+    return open_registered(spec, workspace)
 
 
 def _near(path: Path) -> str:
@@ -199,7 +199,11 @@ def _open_path(path: Path, group: str | None) -> Project:
     return Project(definition=definition, spec=spec, inputs=inputs, lock_file=lock_file_for(path, group), group=group)
 
 
-def _open_registered(spec: str, workspace: Workspace) -> Project:
+def open_registered(spec: str, workspace: Workspace) -> Project:
+    """Find what the workspace knows as ``spec``, a name or an id, whatever files may be called the same.
+
+    :raises NotFound: it knows nothing of that kind.
+    """
     asked = _NAME.fullmatch(spec.removeprefix("sha256:"))
     if asked is None:
         raise NotFound(f"{spec!r} is no file, no name and no id")

@@ -113,6 +113,9 @@ def _roots(variables: Mapping[str, str], home: Path) -> list[Path]:
     program = variables.get("CONDA_EXE") or shutil.which("conda", path=variables.get("PATH"))
     if program:
         found.append(Path(program).resolve().parent.parent)
+    active = Path(variables.get("CONDA_PREFIX") or "/")
+    if active.parent.name == "envs":
+        found.append(active.parent.parent)
     found += [home / name for name in _USUAL]
     return [*found, Path("/opt/conda")]
 

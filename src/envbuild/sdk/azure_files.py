@@ -19,7 +19,7 @@ from envbuild.requirement import without_credentials_in
 from envbuild.sdk.build_context import LOCAL
 from envbuild.sdk.conda_dependencies import CondaDependencies
 from envbuild.sdk.container_registry import ContainerRegistry, RegistryIdentity
-from envbuild.sdk.definitions import data_of, folder_of
+from envbuild.sdk.definitions import data_of, folder_of, names_files
 from envbuild.sdk.exceptions import UserErrorException
 from envbuild.sdk.sections import DockerBuildContext, SparkPackage
 
@@ -130,7 +130,7 @@ def save(environment: Environment, folder: Path, *, overwrite: bool = False) -> 
     form = to_form(environment)
     packages = form["python"].pop("condaDependencies")
     dockerfile = form["docker"].pop("baseDockerfile")
-    if environment.definition.is_local:
+    if names_files(environment):
         form.setdefault(_OURS, {})["root"] = os.path.relpath(folder_of(environment), folder)
     written = environment.python.conda_dependencies.serialize_to_string()
     if packages != environment.python.conda_dependencies.as_dict():

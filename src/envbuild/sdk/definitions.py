@@ -103,6 +103,15 @@ def data_of(value: Any) -> Any:
     return {name: data_of(each) for name, each in vars(value).items() if not name.startswith("_")}
 
 
+def names_files(environment: Environment) -> bool:
+    """Whether it asks for files or folders of this machine, or reads its requirements from some."""
+    definition = definition_of(environment)
+    read = ("-r", "-c", "--requirement", "--constraint")
+    options = environment.python.conda_dependencies.pip_options
+    has_wheels = any(each.path for each in definition.wheels)
+    return definition.is_local or has_wheels or any(each.startswith(read) for each in options)
+
+
 # The other way
 
 

@@ -126,6 +126,7 @@ class Environment(Guarded):
     """
 
     name = Checked(_name)
+    """What people call it."""
     version = Checked(_version)
     """Which one it is, once it is registered. Set by hand, it is the one that `register` has to come to."""
     python = Checked(_section(PythonSection))
