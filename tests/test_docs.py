@@ -164,6 +164,18 @@ def test_the_examples_of_the_sdk_work_one_after_the_other_in_a_new_folder(online
     assert (online.folder / "fetched/results/iris.csv").read_text() == "5.1,3.5\n"
 
 
+def test_the_example_of_the_sdk_in_the_readme_works_in_the_folder_of_the_tour(online: Desk) -> None:
+    (tour,) = every("sh", "tour:")
+    (example,) = (each for each in every("python", "sdk:") if each.page.name == "README.md")
+    shell("\n".join(line for line in tour.text.splitlines() if line.startswith("printf")), online)
+    online.write("example.py", example.text)
+
+    done = shell("python example.py", online)
+
+    assert "Status: Completed\n" in done.out
+    assert done.out.endswith("1 version:1\n")
+
+
 def named(block: Block) -> str:
     """The file that an example stands for: its first line says so."""
     found = re.match(r"# (\S+)\n", block.text)

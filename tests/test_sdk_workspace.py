@@ -276,8 +276,12 @@ def test_workspaces_are_equal_by_folder_and_travel() -> None:
 
 
 def test_whatever_takes_a_workspace_takes_its_name_or_path(tmp_path: Path) -> None:
+    made = Workspace.create("team")
+
     assert Workspace.of(None) == Workspace()
-    assert Workspace.of("team") == Workspace("team")
+    assert Workspace.of("team") == made
+    with pytest.raises(UserErrorException, match="no workspace is named 'taem'"):
+        Workspace.of("taem")
     assert Workspace.of(tmp_path) == Workspace(tmp_path)
     with pytest.raises(UserErrorException, match="a workspace is wanted"):
         Workspace.of(3)  # type: ignore[arg-type]

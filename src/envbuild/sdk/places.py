@@ -35,8 +35,8 @@ _opened: dict[Path, Core] = {}
 def opened(workspace: Workspace | str | os.PathLike[str] | None = None) -> Core:
     """The workspace that is meant; nothing is made on disk before something is recorded in it.
 
-    :param workspace: a `Workspace`, a path (a `pathlib.Path`, or a text with a ``/``), a name, or ``None``
-        for the default one.
+    :param workspace: a `Workspace`, a path (a `pathlib.Path`, or a text with a ``/``), the name of one that there is,
+        or ``None`` for the default one.
     :raises UserErrorException: it is none of these.
     """
     if workspace is None:
@@ -45,7 +45,14 @@ def opened(workspace: Workspace | str | os.PathLike[str] | None = None) -> Core:
     if isinstance(core, Core):
         return core
     if isinstance(workspace, (str, os.PathLike)):
-        return core_at(root_of(workspace))
+        root = root_of(workspace)
+        if isinstance(workspace, str) and name_of(root) == workspace != DEFAULT and not is_made(root):
+            there = ", ".join((DEFAULT, *named()))
+            raise UserErrorException(
+                f"no workspace is named {workspace!r}",
+                hint=f"there are: {there}; Workspace.create({workspace!r}) makes it",
+            )
+        return core_at(root)
     raise UserErrorException(f"a workspace is wanted, not {workspace!r}", hint="Workspace.get(), a name or a path")
 
 

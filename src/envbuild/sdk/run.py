@@ -137,6 +137,10 @@ class Run(inside.Run):
         """Where its files are: ``logs/``, ``outputs/``, ``metrics.jsonl``. envbuild's own."""
         return Path(self._folder.root)
 
+    def get_portal_url(self) -> str:
+        """Where to look at the run: the ``file:`` URL of its folder. Azure's ``get_portal_url`` leads to its web page."""
+        return self.folder.as_uri()
+
     def get_status(self) -> str:
         """How far the run has come, as it is now; Azure's words.
 
