@@ -524,3 +524,32 @@ def test_runs_are_numbered_within_their_experiment(bench: Bench) -> None:
 def test_the_main_names_stand_on_the_package_too() -> None:
     assert (envbuild.Environment, envbuild.Workspace, envbuild.Experiment) == (Environment, Workspace, Experiment)
     assert (envbuild.Run, envbuild.ScriptRunConfig, envbuild.Model) == (Run, ScriptRunConfig, Model)
+
+
+def test_a_run_finds_the_model_that_another_has_registered(bench: Bench) -> None:
+    bench.run(
+        """
+        from envbuild.sdk import Run
+        open("outputs/model.pkl", "w").write("weights")
+        Run.get_context().register_model("flowers", "outputs/model.pkl")
+        """
+    )
+    source = "from envbuild.sdk.model import Model; print(open(Model.get_model_path('flowers')).read())"
+    run = bench.run(source)
+
+    assert (run.folder / "logs/output.log").read_text() == "weights\n"
+    with pytest.raises(ActivityFailedException, match="no model 'trees'"):
+        bench.run(source.replace("flowers", "trees"))
+
+
+@pytest.mark.parametrize("name", ["Dataset", "Webservice"])
+def test_what_azure_has_besides_says_what_there_is_instead(name: str) -> None:
+    with pytest.raises(ImportError, match=r"envbuild\.sdk"):
+        exec(f"from envbuild.sdk import {name}")
+
+
+def test_data_that_are_not_there_are_missed_at_submit(bench: Bench) -> None:
+    data = bench.workspace.get_default_datastore().path("nowhere").as_mount()
+
+    with pytest.raises(UserErrorException, match="there is no 'nowhere' in datastore"):
+        bench.submit("", data)

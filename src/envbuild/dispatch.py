@@ -5,7 +5,7 @@ through a socket, since what goes with them (the values of variables, secrets am
 starts each in a process of the run's own: a fork, which has everything loaded already. It ends when whoever started it
 has ended and nothing waits any more; runs go on, for each minds itself.
 
-However many dispatchers there are, only so many runs are at once on one machine: each needs one of its *slots*, a file
+However many dispatchers there are, only so many runs are at once on one target: each needs one of its *slots*, a file
 that its process holds. A run that submits runs has slots of its own for them, or it might wait for itself.
 
 A run that waits has a file in ``queue/`` that says whose it is. Whoever removes that file has it: the process that is
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from envbuild.execution import Order
 
 PARALLEL_RUNS = "ENVBUILD_PARALLEL_RUNS"
-"""The variable that says how many submitted runs may be at once on this machine; by default one for each processor."""
+"""The variable that says how many submitted runs a target takes at once; by default one for each processor."""
 
 _LENGTH = struct.Struct("!I")
 _PATIENCE = 0.1
@@ -51,7 +51,7 @@ _PATIENCE = 0.1
 
 
 def parallel_runs() -> int:
-    """How many submitted runs may be at once on this machine.
+    """How many submitted runs a target takes at once that does not say so itself.
 
     :raises EnvbuildError: ``ENVBUILD_PARALLEL_RUNS`` is no number.
     """

@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    VERSION: str
+    """envbuild's, as ``azureml.core.VERSION`` is that of Azure's SDK."""
+
     from envbuild.sdk.compute import ComputeTarget as ComputeTarget
     from envbuild.sdk.conda_dependencies import CondaDependencies as CondaDependencies
     from envbuild.sdk.container_registry import ContainerRegistry as ContainerRegistry
@@ -40,16 +43,23 @@ _HOME = {
     "Workspace": "workspace",
 }
 
+_ABSENT = {"Dataset": "dataset", "Webservice": "webservice"}
+"""What Azure's package offers too, and the modules that say what there is instead."""
+
 __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "VERSION":
+        return import_module("envbuild").__version__
+    if name in _ABSENT:
+        return getattr(import_module(f"envbuild.sdk.{_ABSENT[name]}"), name)
     if name not in _HOME:
         from envbuild.form import did_you_mean
 
         raise AttributeError(f"module 'envbuild.sdk' has no attribute {name!r}{did_you_mean(name, _HOME)}")
-    from importlib import import_module
-
     value = getattr(import_module(f"envbuild.sdk.{_HOME[name]}"), name)
     globals()[name] = value
     return value

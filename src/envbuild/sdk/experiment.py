@@ -279,6 +279,11 @@ def _data(reference: DataReference) -> Data:
     if reference.path_on_datastore is None:
         # Azure's containers are there before anything is in them.
         place.mkdir(parents=True, exist_ok=True)
+    if reference.mode != "upload" and not place.exists():
+        raise UserErrorException(
+            f"there is no {reference.path_on_datastore!r} in datastore {reference.datastore.name!r}",
+            hint=f"looked for as {place}; Datastore.upload puts files there",
+        )
     return Data(
         name=reference.data_reference_name,
         path=str(place),

@@ -138,7 +138,7 @@ class Run(inside.Run):
         return Path(self._folder.root)
 
     def get_portal_url(self) -> str:
-        """Where to look at the run: the ``file:`` URL of its folder. Azure's ``get_portal_url`` leads to its web page."""
+        """Where to look at the run: the ``file:`` URL of its folder. Azure's leads to a web page."""
         return self.folder.as_uri()
 
     def get_status(self) -> str:
@@ -159,7 +159,9 @@ class Run(inside.Run):
         """
         from envbuild.sdk.environment import Environment
 
-        known = self._now()["environment"] if self._online else {"name": None}
+        if not self._online:
+            raise RunEnvironmentException("this script is not part of a run, and so in no environment of envbuild's")
+        known = self._now()["environment"]
         if known["name"] is None or known["version"] is None:
             raise RunEnvironmentException(f"run {self.id} is in no environment that is registered")
         try:

@@ -49,7 +49,8 @@ _GOING = ".deleted-"
 _PARTS = (
     layout.CATALOGUE, f"{layout.CATALOGUE}-shm", f"{layout.CATALOGUE}-wal", f"{layout.CATALOGUE}-journal",
     layout.RUNS, layout.INBOX, layout.QUEUE, layout.DISPATCHERS, layout.SLOTS, layout.WHEELS, layout.NAMES,
-    layout.WARM, "datastores", *(f"{each}.json" for each in (tables.COMPUTE, tables.DATASTORES, tables.WORKSPACE)),
+    layout.WARM, layout.BUILDS, "datastores",
+    *(f"{each}.json" for each in (tables.COMPUTE, tables.DATASTORES, tables.WORKSPACE)),
     layout.STORE,
 )  # fmt: skip
 """What a workspace's folder has of it; the store, by which it is known, goes last."""

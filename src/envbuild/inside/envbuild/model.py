@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from .errors import ModelNotFoundException, RunEnvironmentException, UserErrorException
+from .record import workspace_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Model:
     def get_model_path(model_name: str, version: int | str | None = None, _workspace: object = None) -> str:
         """Where the files of a model lie: in ``AZUREML_MODEL_DIR``, ``azureml-models/NAME/VERSION/`` or ``./NAME``.
 
+        Where it is in none of these, and the script is part of a run, the model is fetched from the run's workspace.
+
         :param version: by default the last that is there.
         :returns: the path of the file, or folder, that the model is; of several the folder that they lie in.
         :raises ModelNotFoundException: it is in none of these places; the message lists what is.
@@ -64,6 +67,9 @@ class Model:
         if version is None and os.path.exists(model_name):
             return os.path.abspath(model_name)
         wanted = model_name if version is None else f"{model_name}:{version}"
+        fetched = _fetched(wanted)
+        if fetched:
+            return fetched
         seen = [path for root in [*looked, MODELS] for path in _tree(root)]
         raise ModelNotFoundException(
             f"no model {wanted!r} in {', '.join([*looked, MODELS])} or the current folder; "
@@ -79,18 +85,23 @@ def register(run: str, workspace: str, name: str, path: str, known: dict[str, An
     :raises RunEnvironmentException: envbuild cannot be called from here.
     :raises UserErrorException: envbuild has refused; its message says why.
     """
-    import json
-    import subprocess
-
-    python = os.environ.get(_PYTHON)
-    if not python:
+    if not os.environ.get(_PYTHON):
         raise RunEnvironmentException(
             f"a model cannot be registered from here ({_PYTHON} is not set): "
             f"after the run, use 'envbuild models register {name} {path} --run {run}'"
         )
+    found = _answer(["models", "register", f"--run={run}", *_said(known), "--", name, path], workspace)
+    return Model(found["name"], int(found["version"]), run_id=run, **known)
+
+
+def _answer(words: list[str], workspace: str) -> dict[str, Any]:
+    """What envbuild, in its own Python, answers to a command."""
+    import json
+    import subprocess
+
+    python = os.environ[_PYTHON]
     # Not in the working copy (-P, cwd): what lies there is the user's, whatever it is called.
-    command = [python, "-P", "-m", "envbuild", "models", "register", "--json", f"--run={run}", *_said(known)]
-    command += ["--", name, path]
+    command = [python, "-P", "-m", "envbuild", *words[:2], "--json", *words[2:]]
     try:
         done = subprocess.run(  # noqa: S603
             command, cwd=workspace, env=_outside(workspace), stdin=subprocess.DEVNULL, capture_output=True, check=False
@@ -100,8 +111,23 @@ def register(run: str, workspace: str, name: str, path: str, known: dict[str, An
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
         raise UserErrorException(said[len("error: ") :] if said.startswith("error: ") else said)
-    found = json.loads(done.stdout.decode("utf-8"))
-    return Model(found["name"], int(found["version"]), run_id=run, **known)
+    found: dict[str, Any] = json.loads(done.stdout.decode("utf-8"))
+    return found
+
+
+def _fetched(wanted: str) -> str | None:
+    """Where a model of the run's workspace lies once it is fetched; `None` if there is none, or no workspace."""
+    folder = os.environ.get("ENVBUILD_RUN_FOLDER")
+    workspace = workspace_of(folder) if folder else None
+    if not (folder and workspace and os.environ.get(_PYTHON)):
+        return None
+    try:
+        found = _answer(["models", "show", "--", wanted], workspace)
+        place = os.path.join(folder, "models", found["name"], str(found["version"]))
+        _answer(["models", "download", "--exist-ok", "--", found["id"], place], workspace)
+    except UserErrorException:
+        return None
+    return _content(place)
 
 
 def keep(name: str, place: str, known: dict[str, Any]) -> Model:

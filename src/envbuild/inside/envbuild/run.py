@@ -235,6 +235,8 @@ class Run(Measured):
 
         :raises RunEnvironmentException: the run is in no environment of envbuild's.
         """
+        if not self._online:
+            raise self._no_run_error("this script is not part of a run, and so in no environment of envbuild's")
         if self._environment is None:
             raise self._no_run_error(f"run {self.id} is in no environment of envbuild's")
         return self._environment
