@@ -52,12 +52,13 @@ def test_a_command_that_fails_is_not_measured(load, tmp_path: Path) -> None:
         measuring.run_command([sys.executable, "-c", "raise SystemExit(3)"], tmp_path, {})
 
 
-def test_one_benchmark_runs_from_the_command_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "shown"), [("hashing", "definition digest"), ("submitting", "Experiment.submit")])
+def test_a_benchmark_runs_from_the_command_line(tmp_path: Path, name: str, shown: str) -> None:
     file = tmp_path / "times.json"
-    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "hashing", "--json", str(file)]
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", name, "--json", str(file)]
 
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert "definition digest" in done.stdout
+    assert shown in done.stdout
     assert all(section["rows"][section["subject"]]["min"] > 0 for section in json.loads(file.read_text())["sections"])
