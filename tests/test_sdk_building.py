@@ -219,3 +219,20 @@ def test_an_image_of_a_model_says_what_took_its_place() -> None:
     with pytest.raises(UserErrorException) as refused:
         Image("workspace", name="x")
     assert "Environment.build" in refused.value.message
+
+
+def test_a_forced_build_mends_what_is_not_as_it_was_installed(index: Index) -> None:
+    environment = asking(index, "demo")
+    first = environment.build().wait_for_completion(show_output=False)
+    assert first.path is not None
+    (module,) = first.path.glob("lib/python3*/site-packages/demo*/__init__.py")
+    installed = module.read_bytes()
+    # Its files are shared with uv's cache: this one is another from here on.
+    module.unlink()
+    module.write_bytes(b"raise SystemExit('edited')\n")
+
+    again = environment.build(force=True).wait_for_completion(show_output=False)
+
+    assert (again.id, module.read_bytes()) == (first.id, installed)
+    assert "its files are healed" in again.get_log()
+    assert "all as they were installed" in environment.build(force=True).wait_for_completion().get_log()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from envbuild import layout
 from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError
-from envbuild.progress import Written
+from envbuild.progress import Progress, Written
 from envbuild.requirement import without_credentials_in
 from envbuild.sdk.exceptions import ActivityFailedException
 from envbuild.store import writing
@@ -54,6 +54,7 @@ class ImageBuildDetails:
         self._project = project
         self._workspace = workspace
         self._platform = platform
+        self._force = False
         self._status = "Queued"
         self._prepared: Prepared | None = None
         self._error: Exception | None = None
@@ -140,7 +141,10 @@ class ImageBuildDetails:
 
             self._status = "Running"
             try:
-                self._prepared = _prepared(self._project, self._workspace, Written(write), self._platform)
+                found = _prepared(self._project, self._workspace, Written(write), self._platform)
+                if self._force and not found.built:
+                    write(f"{_mended(found, self._workspace, Written(write))}\n")
+                self._prepared = found
             except EnvbuildError as error:
                 self._error = error
                 write(f"error: {error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
@@ -156,12 +160,17 @@ class ImageBuildDetails:
                 self._ended.set()
 
 
-def start(environment: Environment, project: Project, workspace: Workspace) -> ImageBuildDetails:
+def start(
+    environment: Environment, project: Project, workspace: Workspace, *, force: bool = False
+) -> ImageBuildDetails:
     """Build ``environment``, whose definition is that of ``project``, in the background.
 
     The program waits for the build before it ends.
+
+    :param force: mend what was built before, where it is not what was installed then.
     """
     details = ImageBuildDetails(environment, project, workspace)
+    details._force = force
     threading.Thread(target=details._build, name=f"build of {project.spec}", daemon=False).start()
     return details
 
@@ -176,6 +185,23 @@ def build(
     details = ImageBuildDetails(environment, project, workspace, platform)
     details._build(shown=True)
     return details.wait_for_completion(show_output=False)
+
+
+def _mended(prepared: Prepared, workspace: Workspace, progress: Progress) -> str:
+    """Compare an environment that was found with what was installed, and mend it; say what came of that.
+
+    :raises BuildFailed: it cannot be mended.
+    """
+    from envbuild.errors import BuildFailed
+    from envbuild.pipeline import Wishes
+    from envbuild.plugins import load_plugins
+    from envbuild.upkeep import verify_image
+
+    wishes = Wishes(platform=prepared.locked.lock.platform, progress=progress)
+    found = verify_image(prepared.id, workspace, load_plugins(), wishes, heal=True)
+    if found.state == "damaged":
+        raise BuildFailed(f"{prepared.id.short} is not what was installed: {found.reason}")
+    return f"its files are {found.state}: {', '.join(found.damages[:10]) or 'all as they were installed'}"
 
 
 class DockerImageDetails(dict[str, Any]):

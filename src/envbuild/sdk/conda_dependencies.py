@@ -1,7 +1,8 @@
 """CondaDependencies: which packages, of conda and of pip, an environment is asked to have.
 
-Stands for ``azureml.core.conda_dependencies``. What is asked for twice is asked for with both: `numpy>=1` and then
-`numpy<2` come to one entry, `numpy==1` and then `numpy==2` are refused where the second is added.
+Stands for ``azureml.core.conda_dependencies``. What conda is asked for twice it is asked for with both: `numpy>=1` and
+then `numpy<2` come to one entry, `numpy==1` and then `numpy==2` are refused where the second is added. What pip is
+asked for again takes the place of what it was asked for before, as in Azure. The two may not contradict each other.
 """
 
 from __future__ import annotations
@@ -116,10 +117,15 @@ class CondaDependencies(Guarded):
         >>> CondaDependencies.merge_requirements(["numpy>=1", "rich", "Numpy<2"])
         ['numpy>=1,<2', 'rich']
         """
-        merged = CondaDependencies(_underlying_structure={})
+        merged: list[str] = []
         for requirement in _texts(requirements, "requirements"):
-            merged.add_pip_package(requirement)
-        return list(merged.pip_packages)
+            known = {position: entries.read_pip(each) for position, each in enumerate(merged)}
+            position, text = CondaDependencies._place(_read(entries.read_pip, requirement, "requirements"), known)
+            if position is None:
+                merged.append(text)
+            else:
+                merged[position] = text
+        return merged
 
     @property
     def conda_packages(self) -> tuple[str, ...]:
@@ -206,12 +212,10 @@ class CondaDependencies(Guarded):
     def add_pip_package(self, pip_package: str) -> None:
         """Ask pip for a package too: ``numpy``, ``numpy>=2``, ``name @ url``, a URL, a path, or a private wheel's URL.
 
-        What is asked for already is then asked for with both, in its place; what is said again changes nothing. Azure
-        replaces what is there, and takes Pillow and pillow for two packages. Entries for different markers stand
-        beside one another.
+        It replaces what pip was asked of that package for the same marker, and stands at the end, as in Azure, which
+        takes Pillow and pillow for two packages. Entries for different markers stand beside one another.
 
-        :raises UserErrorException: it is no requirement, begins with ``-``, or contradicts what is asked for of pip
-            or conda.
+        :raises UserErrorException: it is no requirement, begins with ``-``, or contradicts what conda is asked for.
         """
         if isinstance(pip_package, str) and pip_package.strip().startswith("-"):
             raise UserErrorException(
@@ -219,13 +223,14 @@ class CondaDependencies(Guarded):
                 hint="set_pip_option takes options, '-e', '-r' and '-c' too",
             )
         new = _read(entries.read_pip, pip_package, "pip_package")
-        known = self._pip_entries()
         self._refuse_contradictions(new, self._conda_entries().values())
-        position, text = self._place(new, known)
-        if position is not None:
-            self._set_pip([text if at == position else each for at, each in enumerate(self._pip())])
-        else:
-            self._set_pip([*self._pip(), text])
+        replaced = {
+            position
+            for position, each in self._pip_entries().items()
+            if each.text == new.text or (new.name is not None and (each.name, each.marker) == (new.name, new.marker))
+        }
+        kept = [each for position, each in enumerate(self._pip()) if position not in replaced]
+        self._set_pip([*kept, new.text])
 
     def remove_pip_package(self, pip_package: str) -> None:
         """Ask pip for a package no longer, whatever version; what is not asked for is no error, as in Azure.
@@ -491,7 +496,8 @@ class CondaDependencies(Guarded):
     def _pip_entries(self) -> dict[int, Entry]:
         return _readable(self._pip())
 
-    def _place(self, new: Entry, known: Mapping[int, Entry]) -> tuple[int | None, str]:
+    @staticmethod
+    def _place(new: Entry, known: Mapping[int, Entry]) -> tuple[int | None, str]:
         """Which entry ``new`` comes to, and its text then; ``None`` where it becomes one of its own."""
         for position, each in known.items():
             if new.name is None or each.name != new.name or each.marker != new.marker:
@@ -502,7 +508,7 @@ class CondaDependencies(Guarded):
             if text is None:
                 raise _contradiction(new, each)
             return position, text
-        self._refuse_contradictions(new, known.values())
+        CondaDependencies._refuse_contradictions(new, known.values())
         return None, new.text
 
     @staticmethod

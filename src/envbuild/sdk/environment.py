@@ -466,15 +466,22 @@ class Environment(Guarded):
 
     # Building
 
-    def build(self, workspace: AnyWorkspace = None, image_build_compute: str | None = None) -> ImageBuildDetails:  # noqa: ARG002
+    def build(
+        self,
+        workspace: AnyWorkspace = None,
+        image_build_compute: str | None = None,  # noqa: ARG002
+        force: bool = False,
+    ) -> ImageBuildDetails:
         """Register it, and build it in the background; what is built already is found at once.
 
         Packages stay as the version's lock has them, where Azure resolves unpinned ones anew.
 
         :param image_build_compute: has no effect: it is built on this machine.
+        :param force: compare what was built before with what was installed then, and mend what differs, from artifacts
+            fetched anew; more cannot come of building the same id again. Not in Azure.
         :raises UserErrorException: it cannot be registered.
         """
-        return building.start(*self._to_be_built(workspace))
+        return building.start(*self._to_be_built(workspace), force=force)
 
     def build_local(
         self, workspace: AnyWorkspace = None, platform: str | None = None, **kwargs: Any

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envbuild import dispatch, git
+from envbuild import dispatch, git, layout
 from envbuild.data import Data
 from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError, Refused
@@ -159,6 +159,13 @@ class Experiment:
         if new_name not in (None, self._name):
             raise UserErrorException("an experiment cannot be given another name", hint="make one of that name")
         self._core.catalogue.restore_experiment(self._name)
+
+    def get_portal_url(self) -> str:
+        """Where its runs are: the ``file:`` URL of the workspace's folder of runs. Azure's leads to a web page."""
+        return (self._core.root / layout.RUNS).as_uri()
+
+    def refresh(self) -> None:
+        """Do nothing: everything is read as it is now."""
 
     # Its runs
 

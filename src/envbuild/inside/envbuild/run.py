@@ -139,6 +139,9 @@ class Run(Measured):
             _runs.setdefault(key, made)
         return _runs[key]
 
+    get_submitted_run = get_context
+    """As `get_context`; Azure ML's older name for it."""
+
     @classmethod
     def _online_run(cls, identity: str, folder: str) -> Run:
         known = os.environ.get("ENVBUILD_ENVIRONMENT_ID")
@@ -242,6 +245,17 @@ class Run(Measured):
         return self._environment
 
     get_environment = _OnClassToo(get_environment)  # type: ignore[assignment]
+
+    def get_secret(self, name: str) -> str | None:
+        """The value of a secret that the run was given: of the variable of that name. In Azure ML from a key vault.
+
+        :returns: `None` if the run was not given it.
+        """
+        return os.environ.get(name)
+
+    def get_secrets(self, secrets: Iterable[str]) -> dict[str, str | None]:
+        """As `get_secret`, for several."""
+        return {name: self.get_secret(name) for name in secrets}
 
     # Metrics
 
