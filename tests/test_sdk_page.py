@@ -176,7 +176,7 @@ def missed(section: str, act: Callable[[], object]) -> None:
     """See to it that something is refused for want of a plugin, and that what is said names what to install."""
     with pytest.raises(EnvbuildError, match=f"no installed plugin takes on the section '{section}'") as error:
         act()
-    assert f"pip install 'envbuild[{section}]'" in error.value.message
+    assert f"envbuild[{section}]" in error.value.message
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import traceback
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from support.bench import GATE, Bench
 from support.place import until
 
 import envbuild
-from envbuild.sdk import Environment, Experiment, Model, Run, ScriptRunConfig, Workspace
+from envbuild.sdk import DockerConfiguration, Environment, Experiment, Model, Run, ScriptRunConfig, Workspace
 from envbuild.sdk.exceptions import (
     ActivityFailedException,
     ExperimentExecutionException,
@@ -553,3 +554,49 @@ def test_data_that_are_not_there_are_missed_at_submit(bench: Bench) -> None:
 
     with pytest.raises(UserErrorException, match="there is no 'nowhere' in datastore"):
         bench.submit("", data)
+
+
+@pytest.mark.parametrize(
+    ("source", "environment", "advice"),
+    [
+        ("import azureml.core", Environment("plain"), "'from envbuild.sdk import Run' needs nothing installed"),
+        ("import joblib", None, "the run was given no environment"),
+        ("import joblib", Environment("plain"), "the package that brings 'joblib'"),
+    ],
+)
+def test_a_module_that_is_not_there_comes_with_advice(
+    bench: Bench, source: str, environment: Environment | None, advice: str
+) -> None:
+    run = bench.experiment.submit(bench.config(source, environment=environment))
+
+    with pytest.raises(ActivityFailedException) as error:
+        run.wait_for_completion()
+
+    assert advice in error.value.hint
+    # What a notebook shows of it.
+    assert advice in "".join(traceback.format_exception_only(error.value))
+
+
+def test_everything_that_nobody_can_build_is_named_at_once(bench: Bench) -> None:
+    environment = Environment("boxed")
+    environment.docker.enabled = True
+    environment.docker.gpu_support = True
+
+    with pytest.raises(envbuild.EnvbuildError, match="takes on the sections 'docker' and 'gpu'") as error:
+        bench.submit("", environment=environment)
+    assert "docker.enabled = False" in error.value.hint
+
+
+def test_a_run_that_is_said_to_be_in_no_container_is_in_none(bench: Bench) -> None:
+    environment = Environment("boxed")
+    environment.docker.enabled = True
+
+    run = bench.run("", environment=environment, docker_runtime_config=DockerConfiguration(use_docker=False))
+
+    assert run.get_environment().docker.enabled is False
+    assert environment.docker.enabled is True
+
+
+def test_submit_takes_what_the_configuration_takes(bench: Bench) -> None:
+    with pytest.raises(UserErrorException, match="submit takes no 'wait' for a ScriptRunConfig"):
+        bench.experiment.submit(bench.config(""), wait=True)

@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _DROPPED = (
-    "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONEXECUTABLE", "VIRTUAL_ENV_PROMPT",
+    "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONEXECUTABLE", "PYTHONDONTWRITEBYTECODE",
+    "VIRTUAL_ENV_PROMPT",
     "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_PROMPT_MODIFIER", "CONDA_SHLVL", "__PYVENV_LAUNCHER__",
 )  # fmt: skip
-"""What belongs to another environment than the one that the process gets."""
+"""What belongs to another environment than the one that the process gets.
+
+And what keeps Python from writing down what it has compiled: the folders that it would be written to are nobody's but
+envbuild's, and without it every run compiles all that it imports.
+"""
 
 _PYTHONS = ("python", "python3")
 """What always means the environment's own interpreter."""

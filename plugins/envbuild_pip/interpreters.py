@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,9 +90,20 @@ def find(wanted: SpecifierSet, asked: str, variables: Mapping[str, str]) -> Inte
         return found
     listed = ", ".join(str(each) for each in candidates if each.version >= OLDEST) or "none"
     raise PythonNotFound(
-        f"no Python on this machine fits {asked!r}; found: {listed}",
-        hint=f"install one ('uv python install {_example(asked)}' does), or ask for another in the definition",
+        f"no Python on this machine fits {asked!r}; found: {listed}", hint=_instead(wanted, asked, candidates)
     )
+
+
+def _instead(wanted: SpecifierSet, asked: str, candidates: Sequence[Interpreter]) -> str:
+    """What to do where no Python fits."""
+    if not any(wanted.contains(f"3.{minor}.{patch}") for minor in range(OLDEST.minor, 40) for patch in range(40)):
+        return f"Python {OLDEST} is the oldest that environments may have: ask for another in the definition"
+    exact = next((str(each.version) for each in wanted if each.operator == "=="), "")
+    minor = ".".join(exact.split(".")[:2])
+    near = [each for each in candidates if minor and str(each.version).startswith(f"{minor}.")]
+    if near and exact.count(".") > 1:
+        return f"ask for any {minor} (python={minor}), which {near[0].version} is, or install {exact}"
+    return f"install one ('uv python install {_example(asked)}' does), or ask for another in the definition"
 
 
 def latest_known(wanted: SpecifierSet, variables: Mapping[str, str]) -> Version | None:

@@ -37,6 +37,9 @@ class EnvbuildError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            # So that it stands below the error in a traceback too, which is all that a notebook shows.
+            self.add_note(f"hint: {hint}")
 
     @property
     def message(self) -> str:

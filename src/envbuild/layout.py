@@ -61,13 +61,82 @@ SCRATCH = "scratch"
 IMAGE = "image.json"
 PREFIX = "prefix"
 
+WORKSPACES = "workspaces"
+COMPUTE = "compute.json"
+
 WORKSPACE_VARIABLE = "ENVBUILD_WORKSPACE"
+DEFAULT_WORKSPACE = "default"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Variables = os._Environ[str] | dict[str, str]
 
 
-def workspace_root(variables: "os._Environ[str] | dict[str, str]" = os.environ) -> str:
-    """The folder of the workspace: ``ENVBUILD_WORKSPACE``, else the platform's place for user data."""
+def workspace_root(variables: "Variables" = os.environ) -> str:
+    """The folder of the workspace that is meant where none is said: what ``ENVBUILD_WORKSPACE`` says, a name or a path.
+
+    :raises EnvbuildError: it says neither.
+    """
     asked = variables.get(WORKSPACE_VARIABLE)
-    if asked:
+    return workspace_at(asked, variables) if asked else home(variables)
+
+
+def workspace_at(said: str, variables: "Variables" = os.environ) -> str:
+    """The folder of a workspace that is said by its name, or by a path, which has a slash.
+
+    :raises EnvbuildError: it is neither.
+    """
+    if _is_path(said):
+        return os.path.abspath(os.path.expanduser(said))
+    if not is_workspace_name(said):
+        from envbuild.errors import EnvbuildError
+
+        raise EnvbuildError(
+            f"{said!r} is no name for a workspace",
+            hint="3 to 33 letters, digits, '-' and '_' make one, a letter or digit first; a path has a '/', as './here'",
+        )
+    return home(variables) if said == DEFAULT_WORKSPACE else os.path.join(home(variables), WORKSPACES, said)
+
+
+def is_workspace_name(text: str) -> bool:
+    """Whether a workspace may have this name; Azure's may too.
+
+    >>> is_workspace_name("team-1"), is_workspace_name("my"), is_workspace_name("_me"), is_workspace_name("../me")
+    (True, False, False, False)
+    """
+    if not text.isascii() or not 3 <= len(text) <= 33 or not text[0].isalnum():
+        return False
+    return text.replace("-", "").replace("_", "").isalnum()
+
+
+def workspace_name(root: str, variables: "Variables" = os.environ) -> "str | None":
+    """The name that `workspace_at` would find the folder by; ``None`` if it has none and is said by its path."""
+    place = home(variables)
+    if root == place:
+        return DEFAULT_WORKSPACE
+    above, name = os.path.split(root)
+    return name if above == os.path.join(place, WORKSPACES) and is_workspace_name(name) else None
+
+
+def made_workspaces(variables: "Variables" = os.environ) -> "list[str]":
+    """The names, without that of the default one, under which there is a workspace."""
+    folder = os.path.join(home(variables), WORKSPACES)
+    names = os.listdir(folder) if os.path.isdir(folder) else ()
+    return sorted(name for name in names if is_workspace_name(name) and is_made(os.path.join(folder, name)))
+
+
+def is_made(root: str) -> bool:
+    """Whether anything was ever recorded in a workspace in this folder."""
+    return any(os.path.exists(os.path.join(root, each)) for each in (os.path.join(STORE, "oci-layout"), CATALOGUE))
+
+
+def home(variables: "Variables" = os.environ) -> str:
+    """The folder of the default workspace, below which those that have a name lie.
+
+    It is the path that ``ENVBUILD_WORKSPACE`` says, if it says one, else the platform's place for user data.
+    """
+    asked = variables.get(WORKSPACE_VARIABLE)
+    if asked and _is_path(asked):
         return os.path.abspath(os.path.expanduser(asked))
     if sys.platform.startswith("linux"):
         # What platformdirs says too (a test holds them together), for a tenth of its import.
@@ -76,6 +145,10 @@ def workspace_root(variables: "os._Environ[str] | dict[str, str]" = os.environ) 
     import platformdirs
 
     return platformdirs.user_data_dir("envbuild", appauthor=False)
+
+
+def _is_path(said: str) -> bool:
+    return "/" in said or os.sep in said
 
 
 def inside_path() -> str:

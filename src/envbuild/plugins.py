@@ -7,7 +7,7 @@ missed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -23,6 +23,14 @@ HOOKS = ("resolve_dependencies", "compute_hash", "build_image", "run_target", "d
 _EXTRAS = {"conda": "conda", "docker": "docker", "gpu": "gpu", "spark": "docker"}
 """Which extra brings the plugin for a section of the definition, or for a target."""
 
+
+_INSTEAD = {
+    "conda": "ask pip for the packages (pip_packages in Python)",
+    "docker": "leave it out (docker.enabled = False in Python)",
+    "gpu": "leave it out; a local run sees the GPUs that there are",
+    "spark": "leave it out",
+}
+"""What to do about a section as long as envbuild does not bring the plugin for it."""
 
 _OURS = ("local", "pip", "wheel")
 """The plugins that everybody has."""
@@ -100,13 +108,16 @@ class Plugins:
 
     def missing(self, what: str, name: str) -> PluginMissing:
         """The error for a section or target that nobody took on, with what to do about it."""
+        return self.lacking(what, (name,))
+
+    def lacking(self, what: str, names: Sequence[str]) -> PluginMissing:
+        """As `missing`, of several at once."""
         broken = [f"{each.name} ({each.distribution}): {each.error}" for each in self.found if each.error]
-        hint = f"pip install 'envbuild[{_EXTRAS[name]}]'" if name in _EXTRAS else "see 'envbuild plugins'"
+        hint = "; ".join(_advice(what, name) for name in names)
         if broken:
             hint += "; these plugins could not be loaded: " + "; ".join(broken)
-        elif name in _EXTRAS:
-            hint += f" (or another plugin that answers for {name!r})"
-        return PluginMissing(f"no installed plugin takes on the {what} {name!r}", hint=hint)
+        said = " and ".join(repr(name) for name in names)
+        return PluginMissing(f"no installed plugin takes on the {what}{'s' * (len(names) > 1)} {said}", hint=hint)
 
     def check_target(self, name: str) -> None:
         """Refuse a target that we know the plugin for, before anything is built for it in vain.
@@ -151,6 +162,14 @@ class Plugins:
         return tuple(hook for hook in HOOKS if hook in names)
 
 
+def _advice(what: str, name: str) -> str:
+    """What to do where nobody takes on a section, or a target."""
+    if name not in _EXTRAS:
+        return "see 'envbuild plugins'"
+    instead = _INSTEAD[name] if what == "section" else "run it here (-t local)"
+    return f"the plugin for it is still to come, as envbuild[{_EXTRAS[name]}]; until then {instead}"
+
+
 def check_sections(sections: Iterable[str]) -> None:
     """Refuse a definition with a section for which the plugin that we know is not there, nor any that we do not.
 
@@ -162,9 +181,9 @@ def check_sections(sections: Iterable[str]) -> None:
     if missing:
         installed = {point.name for point in entry_points(group=hookspecs.GROUP)}
         unknown = installed - {*_EXTRAS.values(), *_OURS}
-        for each in missing:
-            if not unknown and _EXTRAS[each] not in installed:
-                raise Plugins(()).missing("section", each)
+        nobodys = [each for each in missing if _EXTRAS[each] not in installed]
+        if nobodys and not unknown:
+            raise Plugins(()).lacking("section", nobodys)
 
 
 def _unique(points: Iterable[EntryPoint]) -> list[EntryPoint]:

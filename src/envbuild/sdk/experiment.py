@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import inspect
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,19 +16,17 @@ from envbuild.data import Data
 from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError, Refused
 from envbuild.execution import Order, checked_experiment
+from envbuild.form import did_you_mean
 from envbuild.plugins import check_sections
 from envbuild.sdk.exceptions import ExperimentExecutionException, SnapshotException, UserErrorException, user_errors
 from envbuild.sdk.places import opened
-from envbuild.sdk.run import Run, _runs
+from envbuild.sdk.run import DEFAULT_ENVIRONMENT, Run, _runs
 
 if TYPE_CHECKING:
     from envbuild.sdk.data_reference import DataReference
     from envbuild.sdk.script_run_config import Submission
     from envbuild.sdk.workspace import Workspace
     from envbuild.workspace import Workspace as Core
-
-DEFAULT_ENVIRONMENT = "default-environment"
-"""What the environment of a run is called that was submitted without one."""
 
 
 class Experiment:
@@ -207,6 +206,11 @@ class Experiment:
             raise UserErrorException(
                 f"{config!r} is nothing that can be run", hint="give a ScriptRunConfig or an Estimator"
             )
+        taken = inspect.signature(config.resolved).parameters
+        for name in kwargs:
+            if name not in taken:
+                near = did_you_mean(name, taken)
+                raise UserErrorException(f"submit takes no {name!r} for a {type(config).__name__}{near}")
         submission: Submission = config.resolved(**kwargs).placed(self.workspace)
         environment: Any = submission.environment or Environment(DEFAULT_ENVIRONMENT)
         check_sections(environment.definition.sections)

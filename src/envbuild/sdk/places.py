@@ -7,25 +7,18 @@ from __future__ import annotations
 
 import datetime
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envbuild import layout
-from envbuild.sdk.exceptions import UserErrorException
+from envbuild.sdk.exceptions import UserErrorException, user_errors
 from envbuild.workspace import Workspace as Core
 
 if TYPE_CHECKING:
     from envbuild.sdk.workspace import Workspace
 
-NAME = re.compile(r"[A-Za-z0-9][\w-]{2,32}", re.ASCII)
-"""How Azure's workspaces are named."""
-
-DEFAULT = "default"
-"""The name of the workspace that is meant where none is said."""
-
-WORKSPACES = "workspaces"
-"""Below the default workspace: those that have a name."""
+DEFAULT = layout.DEFAULT_WORKSPACE
+"""The name of the workspace that is meant where none is said, unless ``ENVBUILD_WORKSPACE`` names another."""
 
 _STORE = f"{layout.STORE}/oci-layout"
 
@@ -40,7 +33,7 @@ def opened(workspace: Workspace | str | os.PathLike[str] | None = None) -> Core:
     :raises UserErrorException: it is none of these.
     """
     if workspace is None:
-        return core_at(Path(layout.workspace_root()))
+        return core_at(root_of())
     core = getattr(workspace, "_core", None)
     if isinstance(core, Core):
         return core
@@ -56,40 +49,30 @@ def opened(workspace: Workspace | str | os.PathLike[str] | None = None) -> Core:
     raise UserErrorException(f"a workspace is wanted, not {workspace!r}", hint="Workspace.get(), a name or a path")
 
 
-def root_of(named: str | os.PathLike[str]) -> Path:
-    """The folder of a workspace that is said by name or by path.
+def root_of(named: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of a workspace that is said by name or by path; by default of the one that the variable says.
 
     :raises UserErrorException: neither.
     """
-    if isinstance(named, os.PathLike) or "/" in named or os.sep in named:
+    if isinstance(named, os.PathLike):
         return Path(os.path.abspath(os.path.expanduser(named)))  # noqa: PTH100, PTH111
-    if not NAME.fullmatch(named):
-        raise UserErrorException(
-            f"{named!r} is no name for a workspace",
-            hint="3 to 33 letters, digits, '-' and '_' make one, a letter or digit first; a path has a '/'",
-        )
-    default = Path(layout.workspace_root())
-    return default if named == DEFAULT else default / WORKSPACES / named
+    with user_errors():
+        return Path(layout.workspace_root() if named is None else layout.workspace_at(named))
 
 
 def name_of(root: Path) -> str | None:
     """The name that `root_of` would find the folder by; ``None`` if it has none and is said by its path."""
-    default = Path(layout.workspace_root())
-    if root == default:
-        return DEFAULT
-    return root.name if root.parent == default / WORKSPACES and NAME.fullmatch(root.name) else None
+    return layout.workspace_name(str(root))
 
 
 def named() -> list[str]:
     """The names, without `DEFAULT`, under which there is a workspace."""
-    folder = Path(layout.workspace_root()) / WORKSPACES
-    names = os.listdir(folder) if folder.is_dir() else ()
-    return sorted(name for name in names if name_of(folder / name) and is_made(folder / name))
+    return layout.made_workspaces()
 
 
 def is_made(root: Path) -> bool:
     """Whether anything was ever recorded in a workspace in this folder."""
-    return (root / _STORE).exists() or (root / layout.CATALOGUE).exists()
+    return layout.is_made(str(root))
 
 
 def made_at(root: Path) -> str | None:

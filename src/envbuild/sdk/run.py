@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from envbuild.sdk.model import Model
     from envbuild.sdk.workspace import Workspace
     from envbuild.workspace import Workspace as Core
+
+DEFAULT_ENVIRONMENT = "default-environment"
+"""What the environment of a run is called that was submitted without one."""
 
 _TYPES = {"azureml.scriptrun": "script", "azureml.interactiverun": "interactive"}
 """Azure's names for the types of runs."""
@@ -251,7 +255,7 @@ class Run(inside.Run):
         if raise_on_error and record["status"] == "Failed":
             printed = following.tail(self._core, self.id)
             said = f"run {self.id} has failed: {_why(record)}" + (f"\n{printed}" if printed else "")
-            raise ActivityFailedException(said, hint=record.get("hint", ""))
+            raise ActivityFailedException(said, hint=record.get("hint") or _advice(record, printed))
         return self.get_details()
 
     def cancel(self) -> None:
@@ -440,6 +444,18 @@ def _runs(
 
 def _wanted(asked: str | Mapping[str, str | None] | None) -> Mapping[str, str | None] | None:
     return {asked: None} if isinstance(asked, str) else asked
+
+
+def _advice(record: Mapping[str, Any], printed: str) -> str:
+    """What to do about a module that a script did not find."""
+    missing = re.findall(r"ModuleNotFoundError: No module named '([\w.]+)'", printed)
+    if not missing:
+        return ""
+    if missing[-1].split(".")[0] == "azureml":
+        return "import from envbuild.sdk in the script too: 'from envbuild.sdk import Run' needs nothing installed"
+    if record["environment"]["name"] == DEFAULT_ENVIRONMENT:
+        return "the run was given no environment, and the default one has no packages: ScriptRunConfig(environment=…)"
+    return f"does the environment ask for the package that brings {missing[-1]!r}?"
 
 
 def _why(record: Mapping[str, Any]) -> str:

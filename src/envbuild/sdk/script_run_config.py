@@ -122,7 +122,8 @@ class ScriptRunConfig(Guarded):
     :param command: what is run instead of a script. A list is run as it is, each item one word, without a shell: Azure
         joins it with spaces for its shell, which breaks arguments that have spaces in them. A text is run by ``sh -c``,
         with ``&&``, ``|`` and ``$NAME`` as they are there.
-    :param docker_runtime_config: whether the run is in a container, instead of ``run_config.docker``.
+    :param docker_runtime_config: whether the run is in a container, instead of ``run_config.docker`` and whatever the
+        environment says.
     :raises UserErrorException: two of these contradict one another.
     """
 
@@ -154,6 +155,7 @@ class ScriptRunConfig(Guarded):
             self.environment = environment
         if max_run_duration_seconds not in (None, NEVER):
             self.run_config = self.run_config.with_(max_run_duration_seconds=max_run_duration_seconds)
+        self._no_container = docker_runtime_config is not None and not docker_runtime_config.use_docker
         if docker_runtime_config is not None:
             self.run_config = self.run_config.with_(docker=docker_runtime_config)
         if distributed_job_config is not None:
@@ -240,8 +242,12 @@ class ScriptRunConfig(Guarded):
         else:
             script = _script_in(source, self.script)
             command, head = ("python", script, *data.words(self._all_arguments())), 2
+        from envbuild.sdk.environment import Environment
+
         environment = copy.deepcopy(config.chosen_environment())
         docker = copy.deepcopy(config.docker) if config.docker.use_docker else None
+        if self._no_container and docker is None and isinstance(environment, Environment):
+            environment.docker.enabled = False
         if docker and not hasattr(environment, "get_environment"):
             environment, docker = in_container(environment, docker), None
         return Submission(

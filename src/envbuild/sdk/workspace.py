@@ -111,7 +111,7 @@ class Workspace:
             raise UserErrorException("a resource group alone names no workspace", hint="say workspace_name too")
         alone = workspace_name is None
         named = subscription_id if alone else workspace_name
-        self._root = places.root_of(places.DEFAULT if named is None else named)
+        self._root = places.root_of(named)
         self._subscription = None if alone or subscription_id is None else str(subscription_id)
         self._group = resource_group
 
@@ -179,7 +179,7 @@ class Workspace:
         :param name: by default the default workspace, which need not have been made.
         :raises UserErrorException: there is none; the message lists those there are.
         """
-        found = cls._at(places.root_of(places.DEFAULT if name is None else name), subscription_id, resource_group)
+        found = cls._at(places.root_of(name), subscription_id, resource_group)
         if name is not None and name != places.DEFAULT and not places.is_made(found.root):
             there = [places.DEFAULT, *places.named()]
             raise UserErrorException(
@@ -501,7 +501,7 @@ def _names_one(content: Mapping[str, Any]) -> bool:
     if _PATH_KEY in content:
         return isinstance(content[_PATH_KEY], str)
     name = content.get(_NAME_KEY)
-    return isinstance(name, str) and places.NAME.fullmatch(name) is not None
+    return isinstance(name, str) and layout.is_workspace_name(name)
 
 
 def _entries(folder: Path) -> list[str]:
