@@ -11,9 +11,12 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from support.desk import guarded
 from support.place import Place
 
 from envbuild.cli.parser import make_parser
+from envbuild.sdk.compute import AmlCompute, ComputeTarget
+from envbuild.sdk.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -306,3 +309,87 @@ def test_text_that_no_encoding_has_does_not_stop_a_list(place: Place) -> None:
     for env in ({"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}, {}):
         place.do("runs", "show", run, env=env)
         assert place.do("runs", "show", run, "--json", env=env).json["command"][-1] == os.fsdecode(b"\xff")
+
+
+# Which workspace
+
+
+@pytest.fixture
+def at_home(tmp_path: Path) -> Place:
+    """A project whose default workspace is where the platform has it."""
+    made = Place(tmp_path, tmp_path / "unused", {"ENVBUILD_WORKSPACE": "", "XDG_DATA_HOME": str(tmp_path / "data")})
+    made.write("requirements.txt", "# nothing\n")
+    made.write("script.py", "print('hello')")
+    return made
+
+
+@pytest.mark.parametrize("command", [("runs", "list"), ("env", "list"), ("models", "list")])
+def test_listing_makes_no_workspace_and_names_those_that_there_are(at_home: Place, command: tuple[str, ...]) -> None:
+    data = at_home.root / "data"
+    Workspace.create("mlws", path=data / "envbuild/workspaces/mlws")
+
+    with guarded(at_home.root):
+        done = at_home.do(*command)
+        for option in ("--json", "--quiet"):
+            assert at_home.do(*command, option).said == ""
+        lost = at_home.do(*command, env={"ENVBUILD_WORKSPACE": "nowhere"})
+
+    thing = {"env": "environments"}.get(command[0], command[0])
+    other = "others: mlws (ENVBUILD_WORKSPACE=mlws)"
+    assert done.said == f"note: no {thing} in the workspace default ({data}/envbuild); {other}\n"
+    assert f"in the workspace nowhere ({data}/envbuild/workspaces/nowhere); {other}" in lost.said
+
+
+def test_below_a_workspace_that_is_said_by_its_path_the_others_are_said_by_theirs(at_home: Place) -> None:
+    here = at_home.root / "here"
+    Workspace.create("team", path=here / "workspaces/team")
+
+    said = at_home.do("runs", "list", env={"ENVBUILD_WORKSPACE": str(here)}).said
+
+    assert f"others: team (ENVBUILD_WORKSPACE={here}/workspaces/team)" in said
+    assert f"others: default (ENVBUILD_WORKSPACE={here})" not in said
+
+
+def test_the_variable_names_a_workspace_as_the_sdk_does(at_home: Place) -> None:
+    named = {"ENVBUILD_WORKSPACE": "mlws"}
+    code = "from envbuild.sdk import Workspace; print(Workspace('mlws').root, Workspace().root)"
+    root = at_home.root / "data/envbuild/workspaces/mlws"
+
+    for _ in range(2):  # the second time nothing is looked at twice
+        at_home.do("run", "script.py", env=named)
+
+    assert at_home.do("-c", code, program=[sys.executable]).text == f"{root} {at_home.root}/data/envbuild\n"
+    assert at_home.do("-c", code, program=[sys.executable], env=named).text == f"{root} {root}\n"
+    assert len(at_home.do("runs", "list", "--json", env=named).json) == 2
+    assert len(at_home.do("runs", "list", "--json", env={"ENVBUILD_WORKSPACE": f"{root}/"}).json) == 2
+    assert not (at_home.folder / "mlws").exists()
+    said = at_home.do("runs", "list").said
+    assert "others: mlws (ENVBUILD_WORKSPACE=mlws)" in said
+    assert "others: default (ENVBUILD_WORKSPACE=default)" not in said
+
+
+def test_a_path_has_a_slash(at_home: Place) -> None:
+    at_home.do("run", "script.py", env={"ENVBUILD_WORKSPACE": "./ws"})
+
+    assert (at_home.folder / "ws/catalogue.db").exists()
+    for words in (("run", "script.py"), ("runs", "list")):
+        assert "a path has a '/'" in at_home.refused(*words, env={"ENVBUILD_WORKSPACE": "ws"})
+
+
+def test_an_experiment_that_there_is_not_is_said_so(place: Place) -> None:
+    place.do("run", "--name", "training", "script.py")
+
+    done = place.do("runs", "list", "--name", "trianing")
+
+    assert "no experiment is named 'trianing'; did you mean 'training'?" in done.said
+    assert place.do("runs", "list", "--name", "trianing", "--json").json == []
+
+
+def test_a_compute_target_of_the_sdks_is_told_from_one_of_the_command_lines(place: Place) -> None:
+    configuration = AmlCompute.provisioning_configuration(max_nodes=2)
+    ComputeTarget.create(Workspace(place.workspace), "cpu-cluster", configuration)
+
+    said = place.refused("run", "-t", "cpu-cluster", "script.py")
+
+    assert "whose runs are submitted with Experiment.submit" in said
+    assert "-t local" in said

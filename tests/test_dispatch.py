@@ -341,13 +341,64 @@ def test_the_command_line_cancels_looks_and_follows(bench: Bench, tmp_path: Path
 
     listed = {each["id"]: each["status"] for each in place.do("runs", "list", "--json").json}
     assert listed == {first: "Running", second: "Queued"}
-    assert "Queued" in place.do("runs", "show", second).text
+    assert [each["id"] for each in place.do("runs", "list", "--status", "Queued", "--json").json] == [second]
+    _, waiting, _ = place.do("runs", "list").text.splitlines()
+    assert waiting.split()[:2] == [second, "Queued"]
+    assert waiting.split()[-3:] == ["-", "-", "-"]
+    shown = place.do("runs", "show", second).text
+    assert "Queued" in shown
+    assert "submitted" in shown
+    assert "started" not in shown
     assert "Canceled" in place.do("runs", "cancel", second).text
     assert "is over already" in place.refused("runs", "cancel", second)
     assert "has no log" in place.refused("runs", "logs", second)
     with place.start("runs", "logs", first, "-f") as following:
         (tmp_path / "go").touch()
         assert following.communicate(timeout=30)[0] == b"went on\n"
+
+
+def test_the_command_line_says_when_a_run_began_rather_than_when_it_was_submitted(bench: Bench, tmp_path: Path) -> None:
+    first = bench.submit(GATE, str(tmp_path), at_once=1)
+    second = bench.submit("", at_once=1)
+    bench.until(first, "Running")
+    (tmp_path / "go").touch()
+    bench.ended(first)
+
+    record = bench.ended(second)
+
+    assert record["created_at"] < record["started_at"] < record["ended_at"]
+    assert record["started_at"] >= bench.record(first)["ended_at"]
+    place = Place(bench.folder.parent, bench.workspace.root)
+    shown = place.do("runs", "show", second).text
+    assert shown.index("submitted") < shown.index("started") < shown.index("ended")
+
+
+def test_the_command_line_cancels_several_runs(bench: Bench, tmp_path: Path) -> None:
+    place = Place(bench.folder.parent, bench.workspace.root)
+    first, second, third = bench.submit(GATE, str(tmp_path), at_once=1), *(bench.submit("", at_once=1) for _ in "ab")
+    bench.until(first, "Running")
+
+    assert "no run's id begins with" in place.refused("runs", "cancel", second, "nothing")
+    assert bench.status(second) == "Queued"
+    told = place.do("runs", "cancel", first, second, second, "--json").json
+    assert [(each["id"], each["status"]) for each in told] == [(first, "Canceled"), (second, "Canceled")]
+    bench.ended(third)
+    said = place.refused("runs", "cancel", second, third)
+    assert f"run {second} is over already: Canceled; run {third} is over already: Completed" in said
+
+
+def test_a_run_that_has_been_asked_to_stop_is_listed_so(bench: Bench, tmp_path: Path) -> None:
+    run = bench.submit(GATE, str(tmp_path))
+    bench.until(run, "Running")
+    note = {"kind": "cancel", "name": "cancel", "value": True, "step": None, "time": 0}
+    (bench.workspace.run_folder(run) / layout.NOTES).write_text(json.dumps(note) + "\n")
+    place = Place(bench.folder.parent, bench.workspace.root)
+
+    listed = place.do("runs", "list", "--status", "CancelRequested", "--json").json
+
+    assert [each["id"] for each in listed] == [run]
+    (tmp_path / "go").touch()
+    assert bench.ended(run)["status"] == "Completed"
 
 
 # -- who lives and who dies ----------------------------------------------------------------------------------
@@ -526,9 +577,11 @@ def test_a_run_that_waits_for_runs_that_it_submits_does_not_wait_for_itself(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(dispatch.PARALLEL_RUNS, "1")
-    monkeypatch.setenv("ENVBUILD_RUN_FOLDER", str(bench.workspace.run_folder("outer")))
+    outer = bench.submit("")
+    bench.ended(outer)
+    monkeypatch.setenv("ENVBUILD_RUN_FOLDER", str(bench.workspace.run_folder(outer)))
     outer_slot = bench.workspace.root / layout.SLOTS / "local" / "0"
-    outer_slot.parent.mkdir(parents=True)
+    outer_slot.parent.mkdir(parents=True, exist_ok=True)
     import fcntl
 
     with outer_slot.open("w") as taken:

@@ -123,6 +123,28 @@ def test_a_mistake_is_told(script: Script, folder: Path, wrong: str, said: str) 
     assert said in script(f"from envbuild import Run\nrun = Run.get_context()\n{wrong}", folder, fails=True).stderr
 
 
+def test_a_data_frame_is_logged_as_a_table(script: Script, folder: Path) -> None:
+    script(
+        """
+        from envbuild import Run, UserErrorException
+        class Frame:  # as pandas has them
+            def to_dict(self, orient):
+                assert orient == "list"
+                return {"x": [1, 2], 3: ["a", float("nan")]}
+        class Series:
+            def to_dict(self, into):
+                raise TypeError("unsupported type: " + into)
+        run = Run.get_context()
+        run.log_table("table", Frame())
+        try: run.log_table("series", Series())
+        except UserErrorException as error: assert "a mapping of columns to values is wanted" in str(error)
+        else: assert False
+        """,
+        folder,
+    )
+    assert [(each["kind"], each["value"]) for each in lines(folder)] == [("table", {"x": [1, 2], "3": ["a", "NaN"]})]
+
+
 def test_processes_threads_and_forks_log_at_the_same_time(script: Script, folder: Path) -> None:
     script(
         """
@@ -329,6 +351,17 @@ def test_a_script_on_its_own_has_an_offline_run(script: Script) -> None:
     assert [path.name for path in script.work.iterdir()] == ["train.py"]
 
 
+def test_an_offline_run_is_known_by_its_type(script: Script, folder: Path) -> None:
+    source = """
+        from envbuild.sdk.run import Run, _OfflineRun
+        run = Run.get_context()
+        for each in (run, run.child_run()) if run.id.startswith("OfflineRun") else (run,):
+            print(isinstance(each, Run), isinstance(each, _OfflineRun), type(each) == _OfflineRun)
+    """
+    assert script(source).stdout.splitlines() == ["True True True"] * 2
+    assert script(source, folder).stdout.splitlines() == ["True False False"]
+
+
 @pytest.mark.parametrize("kind", ["package", "module", "finder"])
 def test_an_environment_that_has_envbuild_keeps_its_own(script: Script, tmp_path: Path, kind: str) -> None:
     site = tmp_path / "site"
@@ -388,7 +421,7 @@ def test_importing_it_loads_nothing_that_is_not_needed(script: Script, folder: P
 # In envbuild's own Python
 
 
-@pytest.mark.parametrize("name", ["events", "files", "record", "run", "values"])
+@pytest.mark.parametrize("name", ["events", "files", "model", "partial", "record", "run", "values"])
 def test_what_the_docstrings_show_is_so(name: str) -> None:
     assert doctest.testmod(importlib.import_module(f"envbuild.inside.envbuild.{name}")).failed == 0
 

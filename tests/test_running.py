@@ -806,6 +806,51 @@ def test_runs_are_listed_newest_first_and_shown(own: Place) -> None:
     assert "several" in own.refused("runs", "show", "p")
 
 
+def test_a_run_with_children_is_listed_without_them_and_shown_with_them(own: Place) -> None:
+    script(
+        own,
+        """
+        from envbuild import Run
+
+        run = Run.get_context()
+        run.display_name, run.description = "sweep", "two rates,\\none seed"
+        with run.child_run("rate 1"):
+            pass
+        run.child_run("rate 2").fail("no\\nluck")
+        """,
+    )
+    own.do("run", "script.py")
+    (parent,) = (each["id"] for each in own.runs() if not each.get("parent"))
+    first, second = (each["id"] for each in reversed(own.runs()) if each.get("parent"))
+
+    assert [each["id"] for each in own.do("runs", "list", "--json").json] == [parent]
+    assert {each["id"] for each in own.do("runs", "list", "--children", "--json").json} == {parent, first, second}
+    head, row = own.do("runs", "list").text.splitlines()
+    assert head.split() == ["RUN", "NAME", "STATUS", "ENVIRONMENT", "STARTED", "RAN", "EXIT"]
+    assert row.split()[:3] == [parent, "sweep", "Completed"]
+
+    shown = own.do("runs", "show", parent).text
+    assert own.do("runs", "show", parent, "--json").json["children"] == [first, second]
+    assert f"children     {first}  Completed  rate 1\n             {second}  Failed  rate 2\n" in shown
+    assert "description  two rates,\n             one seed\n" in shown
+    failed = own.do("runs", "show", second).text
+    assert f"parent       {parent}\n" in failed
+    assert "status       Failed (no)\nreason       luck\n" in failed
+
+
+def test_runs_that_nobody_has_named_are_listed_without_names(own: Place) -> None:
+    script(own, "pass")
+    own.do("run", "script.py")
+
+    head, row = own.do("runs", "list").text.splitlines()
+
+    assert head.split()[:3] == ["RUN", "STATUS", "ENVIRONMENT"]
+    (run,) = own.runs()
+    assert run["started_at"] == run["created_at"]
+    assert "submitted" not in own.do("runs", "show", run["id"]).text
+    assert row.split()[1] == "Completed"
+
+
 def test_logs_are_shown_and_followed(own: Place, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     script(

@@ -264,3 +264,30 @@ def test_a_file_that_is_wrong_says_where(tmp_path: Path, written: str, said: str
 def test_a_folder_without_the_file_has_no_environment(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"azureml_environment\.json"):
         Environment.load_from_directory(tmp_path)
+
+
+@pytest.mark.parametrize("written", ["[" * 100_000, '{"r": ' + "[" * 300 + "]" * 300 + "}"])
+def test_a_file_that_nests_deeper_than_anything_meant_is_refused(tmp_path: Path, written: str) -> None:
+    (tmp_path / "azureml_environment.json").write_text(written)
+
+    with pytest.raises(UserErrorException, match=r"azureml_environment\.json"):
+        Environment.load_from_directory(tmp_path)
+
+
+def test_a_folder_without_its_file_of_packages_is_warned_of(tmp_path: Path) -> None:
+    Environment("tools").save_to_directory(tmp_path / "tools")
+    (tmp_path / "tools/conda_dependencies.yml").unlink()
+
+    with pytest.warns(UserWarning, match=r"conda_dependencies\.yml is not there, so .* asks for no packages") as told:
+        Environment.load_from_directory(tmp_path / "tools")
+
+    assert told[0].filename == __file__
+
+
+def test_an_environment_that_takes_the_python_there_is_needs_no_file_of_packages(tmp_path: Path) -> None:
+    taken = Environment("taken")
+    taken.python.user_managed_dependencies = True
+    taken.save_to_directory(tmp_path / "taken")
+    (tmp_path / "taken/conda_dependencies.yml").unlink()
+
+    assert Environment.load_from_directory(tmp_path / "taken").python.user_managed_dependencies

@@ -356,7 +356,7 @@ references = st.builds(
     paths.filter(lambda path: ".." not in path.split("/")),
     st.from_regex(r"[A-Za-z0-9_]*", fullmatch=True),
     st.sampled_from(["mount", "download", "upload"]),
-    st.none() | st.text(),
+    st.none() | paths.filter(lambda path: ".." not in path.split("/")),
     st.booleans(),
 )
 
@@ -374,3 +374,15 @@ def test_references_travel(store: Datastore) -> None:
 
     assert pickle.loads(pickle.dumps(reference)) == copy.deepcopy(reference) == reference
     assert len({reference, store.path("x").as_download()}) == 1
+
+
+def test_what_an_account_has_is_told_to_be_a_folder_here(store: Datastore) -> None:
+    for name in ("account_name", "container_name"):
+        with pytest.raises(AttributeError, match="a folder of this machine"):
+            getattr(store, name)
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "a\0b"])
+def test_a_place_outside_of_the_working_copy_is_refused_before_there_is_a_run(store: Datastore, path: str) -> None:
+    with pytest.raises(UserErrorException, match="path_on_compute"):
+        store.as_download(path)

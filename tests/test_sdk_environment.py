@@ -27,6 +27,7 @@ from envbuild.digest import Digest
 from envbuild.fingerprint import definition_document
 from envbuild.requirement import PipOptions, Requirement, WheelRef
 from envbuild.sdk import environment as environments
+from envbuild.sdk import runconfig
 from envbuild.sdk.container_registry import ContainerRegistry
 from envbuild.sdk.environment import (
     CondaDependencies,
@@ -511,7 +512,7 @@ def test_labels_are_replaced_and_found() -> None:
     assert Environment.get(name="tools", label="kept").version == "1"
     with pytest.raises(UserErrorException, match="old"):
         Environment.get(name="tools", label="old")
-    with pytest.raises(UserErrorException, match="a list is wanted"):
+    with pytest.raises(UserErrorException, match="a list of texts is wanted"):
         Environment.label(None, "tools", "1", "prod")
     with pytest.raises(UserErrorException, match="give one of them"):
         Environment.get(name="tools", version="1", label="prod")
@@ -685,3 +686,8 @@ def test_editing_a_section_warns_of_nothing() -> None:
         warnings.simplefilter("error")
         Environment.from_dockerfile("tools", "FROM ubuntu\n").register()
         Environment.get(name="tools")
+
+
+def test_the_default_images_are_found_where_azure_has_them() -> None:
+    assert environments.DEFAULT_CPU_IMAGE == runconfig.DEFAULT_CPU_IMAGE
+    assert environments.DEFAULT_GPU_IMAGE == runconfig.DEFAULT_GPU_IMAGE

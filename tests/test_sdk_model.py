@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +129,7 @@ def test_what_azure_refuses_at_registration_is_refused_in_its_words(tmp_path: Pa
         register("a/b")
     with pytest.raises(WebserviceException, match="of the framework nothing is said"):
         register(model_framework_version="1.5")
-    with pytest.raises(UserErrorException, match="tags are a dictionary"):
+    with pytest.raises(UserErrorException, match="tags: a mapping is wanted"):
         register(tags=["a"])
     for kind in (ModelPathNotFoundException, FileNotFoundError, AzureMLException):
         with pytest.raises(kind, match="no such file or folder: nothing") as caught:
@@ -364,3 +366,26 @@ def test_importing_it_looks_at_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+# Python's own
+
+
+def test_a_model_can_be_copied_and_pickled() -> None:
+    made = register(tags={"area": "flowers"})
+
+    for again in (copy.copy(made), copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert again == made
+        assert again.tags == made.tags
+
+
+@pytest.mark.parametrize("said", ["SciKitLearn", "scikitlearn", "ScikitLearn"])
+def test_a_framework_is_known_in_any_capitals(said: str) -> None:
+    assert register(model_framework=said).model_framework == Model.Framework.SCIKITLEARN
+    assert Model.list(None, model_framework=said)
+    assert register(model_framework="XGBoost").model_framework == "XGBoost"
+
+
+def test_what_is_said_of_a_model_of_a_run_is_checked_too(root: Path) -> None:
+    with pytest.raises(UserErrorException, match="tags: a mapping is wanted"):
+        Model._from_run(Workspace(root), {}, "iris", tags=5)  # type: ignore[arg-type]

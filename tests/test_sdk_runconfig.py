@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -441,10 +442,24 @@ def test_places_that_are_not_there_are_told(azure: Path) -> None:
     assert caught.value.hint == "name one: cpu"
 
 
+BOMB = "\n".join(["a: &a [x]", *(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in pairwise("abcdefgh"))])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{BOMB}\nenvironmentVariables: {{A: *h}}\n", "script: " + "[" * 5_000, "environmentVariables: &a {A: *a}\n"],
+)
+def test_a_file_that_unfolds_without_end_is_refused(project: Path, text: str) -> None:
+    (project / "run.yml").write_text(text)
+
+    with pytest.raises(RunConfigurationException, match=r"run\.yml"):
+        RunConfiguration.load(project / "run.yml")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("script: [a", "is not YAML"),
+        ("script: [a", "not YAML"),
         ("- a", "keys and values are wanted"),
         ("scripts: a.py", "scripts: there is no such setting; did you mean 'script'"),
         ("docker: {useDoker: true}", "docker.useDoker: there is no such setting; did you mean 'usedocker'"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.bench import Bench
 
 from envbuild.sdk.environment import Environment, EnvironmentReference
 from envbuild.sdk.exceptions import ExperimentExecutionException, RunConfigurationException, UserErrorException
@@ -254,7 +255,8 @@ def test_data_of_a_datastore_said_by_name_is_found_in_the_workspace(source: Path
     (found,) = config.resolved().placed(workspace).data
 
     assert found.data_reference_name == "iris"
-    assert (found.path_on_datastore, found.mode, found.path_on_compute) == ("iris", "download", "/tmp/iris")
+    assert (found.path_on_datastore, found.mode) == ("iris", "download")
+    assert found.path_on_compute is None, "'/tmp' of Azure's container would be this machine's"
     assert found.overwrite
 
 
@@ -423,7 +425,7 @@ def test_azures_thirty_days_are_no_limit(source: Path, asked: float | None, foun
     assert ScriptRunConfig(".", "train.py", max_run_duration_seconds=asked).resolved().max_seconds == found
 
 
-@pytest.mark.parametrize("asked", [0, -1, float("nan"), float("inf"), "60", True])
+@pytest.mark.parametrize("asked", [0, -1, float("nan"), float("inf"), 1e18, 10**400, "60", True, []])
 def test_a_time_that_is_none_is_refused(source: Path, asked: Any) -> None:
     with pytest.raises(RunConfigurationException, match="more than 0 is wanted"):
         ScriptRunConfig(".", "train.py", max_run_duration_seconds=asked).resolved()
@@ -481,3 +483,18 @@ def test_nothing_that_changes_later_changes_what_was_resolved(source: Path) -> N
 
     assert found.environment.definition == before
     assert found.variables == {"A": "1"}
+
+
+def test_data_that_azure_puts_at_an_absolute_path_are_the_runs_own(bench: Bench) -> None:
+    store = bench.workspace.get_default_datastore()
+    bench.write("iris.csv", "5.1")
+    store.upload_files(["iris.csv"], target_path="iris", show_progress=False)
+
+    run = bench.run(
+        "import sys, pathlib; print(pathlib.Path(sys.argv[1], 'iris.csv').read_text(), sys.argv[1])",
+        store.path("iris").as_download(path_on_compute="/tmp/iris"),
+    )
+
+    said, place = (run.folder / "logs/output.log").read_text().split()
+    assert said == "5.1"
+    assert Path(place).is_relative_to(run.folder)

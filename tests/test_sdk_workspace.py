@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.desk import guarded
 
+from envbuild import layout
 from envbuild.definition import Definition
 from envbuild.sdk import places
 from envbuild.sdk.authentication import (
@@ -99,6 +101,29 @@ def test_naming_and_asking_make_nothing_on_disk(tmp_path: Path) -> None:
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}", fullmatch=True))
 def test_every_name_is_found_again_by_its_folder(name: str) -> None:
     assert places.name_of(places.root_of(name)) == name
+
+
+def test_the_variable_may_name_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ENVBUILD_WORKSPACE")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    home = Workspace()
+    monkeypatch.setenv("ENVBUILD_WORKSPACE", "team")
+
+    assert Workspace().root == home.root / "workspaces" / "team"
+    assert Workspace() == Workspace.get() == Workspace.of(None) == Workspace("team")
+    assert Workspace().name == "team"
+    # The named ones lie side by side, whichever of them is meant.
+    assert Workspace("default") == home
+    assert Workspace("other").root == home.root / "workspaces" / "other"
+
+    monkeypatch.setenv("ENVBUILD_WORKSPACE", "a")
+    with pytest.raises(UserErrorException, match="no name for a workspace"):
+        Workspace()
+
+
+@given(st.text(max_size=40))
+def test_a_text_without_a_slash_is_a_name_or_nothing(text: str) -> None:
+    assert layout.is_workspace_name(text) == (re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{2,32}", text) is not None)
 
 
 # Making, finding, listing
@@ -425,6 +450,10 @@ def test_no_account_is_needed_and_nothing_of_one_is_kept() -> None:
         ("webservice", "LocalWebservice", "no services yet"),
         ("dataset", "Dataset", "datastore"),
         ("compute", "AksCompute", "local"),
+        ("keyvault", "Keyvault", "Environment.secrets"),
+        ("widgets", "RunDetails", "wait_for_completion"),
+        ("train.hyperdrive", "HyperDriveConfig", "in a loop"),
+        ("train.automl", "AutoMLConfig", "submit a script"),
     ],
 )
 def test_importing_what_is_not_there_says_what_is(module: str, name: str, instead: str) -> None:
@@ -432,3 +461,29 @@ def test_importing_what_is_not_there_says_what_is(module: str, name: str, instea
         exec(f"from envbuild.sdk.{module} import {name}")
     with pytest.raises(ImportError, match="cannot import name"):
         exec(f"from envbuild.sdk.{module} import Nonsense")
+
+
+def test_the_package_itself_says_what_there_is_instead_too() -> None:
+    with pytest.raises(ImportError, match=r"Environment\.secrets"):
+        exec("from envbuild.sdk import Keyvault")
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("datasets", "files in a datastore"),
+        ("tags", "runs and models have tags"),
+        ("get_default_keyvault", r"Environment\.secrets"),
+        ("enviroments", "did you mean 'environments'"),
+    ],
+)
+def test_an_attribute_that_is_not_there_says_what_is(name: str, instead: str) -> None:
+    with pytest.raises(AttributeError, match=instead):
+        getattr(Workspace(), name)
+
+
+def test_a_config_that_nests_too_deep_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+
+    with pytest.raises(UserErrorException, match="cannot be read"):
+        Workspace.from_config(tmp_path)

@@ -115,7 +115,7 @@ def test_a_warm_run_records_what_a_cold_one_does(place: Place) -> None:
     assert not was_warm
     other = place.last()
 
-    passing = {"id", "number", "created_at", "ended_at", "seconds", "folder"}
+    passing = {"id", "number", "created_at", "started_at", "ended_at", "seconds", "folder"}
     assert one.keys() == other.keys()
     assert {key: one[key] for key in one.keys() - passing} == {key: other[key] for key in other.keys() - passing}
     assert one["seconds"].keys() == other["seconds"].keys()

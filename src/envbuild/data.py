@@ -66,14 +66,19 @@ class Placed:
         """
         for made, data in self.made:
             there = Path(data.path)
-            found = [file for file in made.rglob("*") if file.is_file() and (there / file.relative_to(made)).exists()]
+            # Links are nobody's files, and some lead in circles.
+            files = [Path(here, name) for here, _, names in os.walk(made) for name in names]
+            paths = [file.relative_to(made) for file in files if file.is_file() and not file.is_symlink()]
+            found = [path for path in paths if os.path.lexists(there / path)]
             if found and not data.overwrite:
-                names = ", ".join(str(file.relative_to(made)) for file in sorted(found)[:5])
+                names = ", ".join(map(str, sorted(found)[:5]))
                 raise Refused(
                     f"{names} is in {there} already, and was not to be overwritten",
                     hint=f"what the run made is in {made}; as_upload(overwrite=True) replaces what is there",
                 )
-            shutil.copytree(made, there, dirs_exist_ok=True)
+            for path in paths:
+                (there / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(made / path, there / path)
 
 
 def place(data: Iterable[Data], folder: Path, work: Path) -> Placed:
@@ -136,8 +141,9 @@ def as_laid_out(here: Path, work: Path) -> dict[str, tuple[str, str]]:
 
 
 def _inside(work: Path, data: Data) -> Path:
-    here = Path(os.path.abspath(work / str(data.at)))  # noqa: PTH100  links are nobody's to follow here
-    if not here.is_relative_to(work) or here == work:
+    here = Path(os.path.abspath(work / str(data.at)))  # noqa: PTH100  as it is said
+    # The source may have a link there, to files that are the user's own.
+    if not here.is_relative_to(work) or here == work or not here.resolve().is_relative_to(work.resolve()):
         raise Refused(f"data {data.name!r} is to lie at {data.at!r}, and that is not in the run's working copy")
     return here
 

@@ -82,6 +82,10 @@ def submit(
     parallel_runs()
     with _DISPATCHERS.of(workspace.root) as dispatcher:
         run = execution.announce(order, version, workspace, dispatcher.name)
+        try:
+            directory = os.getcwd()  # noqa: PTH109  a text
+        except FileNotFoundError:
+            directory = "/"
         message = {
             "run": run,
             "compute": order.compute or order.target,
@@ -89,9 +93,13 @@ def submit(
             "variables": dict(order.variables),
             "credentials": dict(credentials or {}),
             "environment": dict(os.environ),
-            "directory": str(Path.cwd()),
+            "directory": directory,
         }
-        dispatcher.tell(message)
+        try:
+            dispatcher.tell(message)
+        except BaseException:
+            workspace.lose(run, "it could not be handed over to the process that starts runs")
+            raise
     return run
 
 
@@ -112,6 +120,8 @@ class _Dispatcher:
             lease = os.open(folder / self.name, os.O_RDWR | os.O_CREAT, 0o644)
         # Held from here on, and handed over: at no moment does it look as if nobody minded the queue.
         fcntl.flock(lease, fcntl.LOCK_EX)
+        self._lease = folder / self.name
+        self._broken = False
         ours, theirs = socket.socketpair()
         try:
             self._process = _start(root, self.name, theirs.fileno(), lease)
@@ -121,8 +131,8 @@ class _Dispatcher:
         self._socket = ours
 
     def is_alive(self) -> bool:
-        """Whether it can be told anything."""
-        return self._process.poll() is None
+        """Whether it can be told anything, and others can see that it minds its queue."""
+        return not self._broken and self._process.poll() is None and self._lease.exists()
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Tell it of a run.
@@ -130,8 +140,11 @@ class _Dispatcher:
         :raises EnvbuildError: it has died.
         """
         data = json.dumps(message).encode()
+        # Whatever interrupts this may leave half a message behind, and no other may be put after that.
+        self._broken = True
         try:
             self._socket.sendall(_LENGTH.pack(len(data)) + data)
+            self._broken = False
         except OSError as error:
             raise EnvbuildError(
                 f"run {message['run']} cannot be started: the process that starts runs has died",
@@ -207,6 +220,8 @@ def main(words: list[str]) -> None:
 
     root, name, channel, lease = words
     os.chdir("/")
+    # Whoever started this may have held signals back, and its runs are not to.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     told = socket.socket(fileno=int(channel))
     told.set_inheritable(False)
     os.set_inheritable(int(lease), False)
@@ -271,10 +286,12 @@ class _Queue:
         return any((queue / run).exists() for run in self._started.values())
 
     def reap(self) -> None:
-        """Take note of the processes that have ended."""
+        """Take note of the processes that have ended, also of those that did not come to their runs."""
         with contextlib.suppress(ChildProcessError):
             while process := os.waitpid(-1, os.WNOHANG)[0]:
-                self._started.pop(process, None)
+                run = self._started.pop(process, None)
+                if run is not None:
+                    self.workspace.lose(run, "the process that was to see it through has ended")
 
     def take(self, data: bytes) -> bytes:
         """Queue what whole messages say.
@@ -295,7 +312,11 @@ class _Queue:
         left: deque[_Waiting] = deque()
         while self.waiting:
             each = self.waiting.popleft()
-            slot = None if each.compute in full else _slot(self.workspace, each)
+            try:
+                slot = None if each.compute in full else _slot(self.workspace, each)
+            except OSError as error:
+                self.workspace.lose(each.run, f"it could not be started: {error}")
+                continue
             if slot is None:
                 full.add(each.compute)
                 left.append(each)
@@ -305,6 +326,10 @@ class _Queue:
                 if process == 0:
                     _become(each, self.workspace, self.closed)
                 self._started[process] = each.run
+            except OSError:
+                # Too many processes, or too little memory, for the moment.
+                left.append(each)
+                full.add(each.compute)
             finally:
                 os.close(slot)
         self.waiting = left
@@ -312,8 +337,9 @@ class _Queue:
 
 def _slot(workspace: Workspace, waiting: _Waiting) -> int | None:
     """Take a slot of the machines that a run wants, or ``None`` if there is none free."""
-    within = waiting.environment.get("ENVBUILD_RUN_FOLDER")
-    folder = (Path(within) if within else workspace.root) / layout.SLOTS / waiting.compute
+    within = Path(waiting.environment.get("ENVBUILD_RUN_FOLDER") or "/")
+    nested = within.parent == workspace.root / layout.RUNS and (within / layout.REQUEST).exists()
+    folder = (within if nested else workspace.root) / layout.SLOTS / waiting.compute
     folder.mkdir(parents=True, exist_ok=True)
     count = waiting.at_once or int(waiting.environment.get(PARALLEL_RUNS, "0")) or os.cpu_count() or 1
     for number in range(count):
@@ -333,7 +359,7 @@ def _become(waiting: _Waiting, workspace: Workspace, closed: tuple[int, ...]) ->
     try:
         os.setsid()
         # Until it is known what to do about it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGTERM})
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for each in closed:

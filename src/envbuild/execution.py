@@ -314,7 +314,7 @@ def _lay_out(
 ) -> tuple[snapshot.Source | None, snapshot.Snapshot]:
     if order.snapshot:
         return None, snapshot.restore(order.snapshot, workspace.store, work)
-    source = snapshot.look(order.source)
+    source = snapshot.look(order.source, workspace.root)
     if source.size > snapshot.LARGE:
         wishes.progress.note(
             f"the source folder holds {source.size / 2**20:.0f} MiB (.envbuildignore says what to leave out); "
@@ -393,7 +393,7 @@ def announce(order: Order, version: EnvironmentVersion, workspace: Workspace, qu
         "definition_digest": version.definition_digest,
     }
     with _folder(workspace, experiment) as folder:
-        source = snapshot.look(order.source)
+        source = snapshot.look(order.source, workspace.root)
         taken = snapshot.take(source, workspace.store, None if order.keep_source else Path(folder.work))
         digest = taken.digest if order.keep_source else None
         record = _request(folder, order, project, experiment, environment, variables, digest)

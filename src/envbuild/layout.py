@@ -93,7 +93,7 @@ def workspace_at(said: str, variables: "Variables" = os.environ) -> str:
 
         raise EnvbuildError(
             f"{said!r} is no name for a workspace",
-            hint="3 to 33 letters, digits, '-' and '_' make one, a letter or digit first; a path has a '/', as './here'",
+            hint="3 to 33 letters, digits, '-' and '_' make one, a letter or digit first; a path has a '/': ./here",
         )
     return home(variables) if said == DEFAULT_WORKSPACE else os.path.join(home(variables), WORKSPACES, said)
 

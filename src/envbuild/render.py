@@ -35,14 +35,28 @@ def _cell(value: Any) -> str:
 
 
 def facts(pairs: Mapping[str, Any]) -> str:
-    """Lay names and values out, one a line.
+    """Lay names and values out, one a line; the values of a list stand below each other.
 
-    >>> print(facts({"id": "sha256:…", "python": "3.11.7"}))
+    >>> print(facts({"id": "sha256:…", "python": ["3.11.7", "3.12.1"]}))
     id      sha256:…
     python  3.11.7
+            3.12.1
     """
     width = max((len(name) for name in pairs), default=0)
-    return "\n".join(f"{visible(name).ljust(width)}  {_cell(value)}" for name, value in pairs.items())
+    below = f"\n{' ' * width}  "
+    return "\n".join(
+        f"{visible(name).ljust(width)}  {below.join(map(_cell, value if isinstance(value, list) else [value]))}"
+        for name, value in pairs.items()
+    )
+
+
+def lines(text: str) -> list[str]:
+    r"""The lines of a text, for `facts`; those at the end with nothing on them are left out.
+
+    >>> lines("one\n\n\ttwo\n")
+    ['one', '', '        two']
+    """
+    return text.rstrip().expandtabs().splitlines()
 
 
 def moment(value: datetime.datetime) -> str:

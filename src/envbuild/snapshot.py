@@ -90,9 +90,10 @@ class Source:
         return tuple(sorted(self.files, key=lambda each: each.stat.st_size, reverse=True)[:count])
 
 
-def look(root: Path) -> Source:
+def look(root: Path, without: Path | None = None) -> Source:
     """Find the files of a source folder.
 
+    :param without: a folder that is no part of it, wherever it lies: the workspace, which grows while it is looked at.
     :raises NotFound: there is no such folder.
     :raises EnvbuildError: a folder in it cannot be read, or its ignore file is not one.
     """
@@ -103,7 +104,13 @@ def look(root: Path) -> Source:
     files: list[SourceFile] = []
     folders: list[SourceFile] = []
     looked_at = time.time_ns()
-    _look_into(root, "", rules, files, folders, nested=ignore == ".gitignore")
+    try:
+        skipped = os.path.relpath(os.path.realpath(without), os.path.realpath(root)) + "/" if without else None
+        _look_into(root, "", rules, files, folders, nested=ignore == ".gitignore", skipped=skipped)
+    except RecursionError as error:
+        raise EnvbuildError(f"{root} has folders in folders, deeper than anybody can go", hint=_LEAVE_OUT) from error
+    except OSError as error:
+        raise EnvbuildError(f"cannot read {error.filename or root}: {error.strerror}", hint=_LEAVE_OUT) from error
     return Source(root, tuple(sorted(files, key=lambda each: each.path)), tuple(folders), looked_at)
 
 
@@ -115,7 +122,10 @@ def _look_into(
     folders: list[SourceFile],
     *,
     nested: bool,
+    skipped: str | None,
 ) -> None:
+    if below == skipped:
+        return
     here = root / below
     folders.append(SourceFile(below, here.stat()))
     own = here / ".gitignore"
@@ -134,7 +144,7 @@ def _look_into(
         if is_folder:
             # A virtual environment is never source, whatever it is called.
             if not os.path.lexists(os.path.join(entry.path, "pyvenv.cfg")):  # noqa: PTH118
-                _look_into(root, path + "/", rules, files, folders, nested=nested)
+                _look_into(root, path + "/", rules, files, folders, nested=nested, skipped=skipped)
         elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
             with suppress(FileNotFoundError):  # gone since the folder was read
                 files.append(SourceFile(path, entry.stat(follow_symlinks=_leads_astray(entry, root))))
@@ -258,6 +268,8 @@ def _keep(each: SourceFile, origin: Path, store: Store) -> dict[str, Any]:
         raise NotFound(f"{origin} went away while it was read", hint=_LEAVE_OUT) from error
     except StoreError as error:
         raise StoreError(str(error), hint=error.hint or _LEAVE_OUT) from error
+    except OSError as error:
+        raise EnvbuildError(f"cannot read {origin}: {error.strerror}", hint=_LEAVE_OUT) from error
     size = store.path(digest).stat().st_size
     return {"sha256": digest.hex, "size": size} | ({"executable": True} if each.is_executable else {})
 

@@ -414,7 +414,8 @@ def see_through(
                 raise
             seconds = {**request["seconds"], "running": time.perf_counter() - started}
             if waited_for:
-                folder.record(layout.REQUEST, {**request, "status": "Finalizing"})
+                # Once more, whatever the run itself has written there.
+                folder.announce({**request, "status": "Finalizing"})
             try:
                 return _finish(folder, watch, code, seconds, laid_out, keep, complete)
             except KeyboardInterrupt:
@@ -477,10 +478,13 @@ def _finish(
         from envbuild.errors import EnvbuildError
 
         try:
+            watch.collecting = True
             complete()
         except (EnvbuildError, OSError) as error:
             end["status"] = "Failed"
             reasons.append(str(error))
+        finally:
+            watch.collecting = False
     if watch.lost:
         reasons.append(watch.lost)
     end["reason"] = "; ".join(reasons)
@@ -494,7 +498,10 @@ def _finish(
 def clear(folder: Folder, laid_out: "Mapping[str, tuple[str, str]]") -> "list[str]":
     """Remove the working copy but for files that the run itself made or changed there; those are named."""
     left: list[str] = []
-    _clear(folder.work, "", laid_out, left)
+    try:
+        _clear(folder.work, "", laid_out, left)
+    except RecursionError:
+        left.append("(folders in folders, deeper than anybody can go)")
     return left
 
 

@@ -19,6 +19,7 @@ from envbuild import layout
 from envbuild.catalogue import Catalogue, EnvironmentVersion, Resolution
 from envbuild.digest import Digest
 from envbuild.errors import Damaged, NotFound, Refused, StoreError
+from envbuild.regular import open_regular
 
 # Commands that list names and runs read no definition and touch no store, and should not wait for what that takes.
 if TYPE_CHECKING:
@@ -138,6 +139,11 @@ class Workspace:
             return False
         return True
 
+    def lose(self, run: str, reason: str) -> None:
+        """Record that a run which waits will not be started, unless somebody else has it by now."""
+        if self.claim(run):
+            self._record_end(self.run_folder(run), "Failed", reason)
+
     def is_queued(self, run: str) -> bool:
         """Whether a run waits to be started, and somebody lives who will."""
         try:
@@ -154,7 +160,10 @@ class Workspace:
         :raises Refused: it is another user's.
         """
         if self.claim(run):
-            self._record_end(self.run_folder(run), "Canceled", "canceled before it was started")
+            folder = self.run_folder(run)
+            self._record_end(folder, "Canceled", "canceled before it was started")
+            # What was copied for it will not be needed.
+            shutil.rmtree(folder / layout.WORK, ignore_errors=True)
             return True
         process = self.supervisor(run)
         folder = self.run_folder(run)
@@ -210,7 +219,8 @@ class Workspace:
     def run_record(self, run: str) -> dict[str, Any] | None:
         """What a run's folder says of it, in the words of `envbuild.outcome.RunRecord`; ``None`` if it says nothing.
 
-        A run without an end whose supervisor is gone is one that failed, and that is recorded.
+        Besides, ``started_at`` says when it began to run; ``None`` of one that waits, or that ended without. A run
+        without an end whose supervisor is gone is one that failed, and that is recorded.
 
         :raises Damaged: what was run cannot be read.
         """
@@ -218,17 +228,21 @@ class Workspace:
         request = _read_json(folder / layout.REQUEST, _TOLD)
         if request is None:
             return None
+        if request["id"] != run:
+            raise Damaged(f"{folder / layout.REQUEST} is that of another run, {request['id']!r}", hint=_FORGET)
         end = _read_end(folder)
         if end is None and not self.is_supervised(run):
             # It may have come to its end between the two looks.
             end = _read_end(folder) or self._record_death(folder, request)
         if end is not None and end["outputs"] is None:
             end = self._collect(folder, end)
-        record = {**request, **_noted(folder, request), **(end or {"ended_at": None, "exit_code": None})}
-        for moment in ("created_at", "ended_at"):
-            if record[moment] is not None:
-                record[moment] = datetime.datetime.fromtimestamp(record[moment], datetime.UTC).isoformat()
-        return {**record, "folder": str(folder)}
+        began = None if request.get("status") in _WAITING else request["created_at"]
+        try:
+            noted = _noted(folder, request)
+            record = {"started_at": began, **request, **noted, **(end or {"ended_at": None, "exit_code": None})}
+            return {**_checked(record), "folder": str(folder)}
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise Damaged(f"{folder} does not say what a run is described by: {error}", hint=_FORGET) from error
 
     def is_supervised(self, run: str) -> bool:
         """Whether some process holds the run's lease, or will, and so will record its end."""
@@ -237,10 +251,12 @@ class Workspace:
 
     def supervisor(self, run: str) -> int | None:
         """The process that watches a run, or ``None`` if nobody does."""
-        if not _is_held(self.run_folder(run) / layout.LEASE):
+        lease = self.run_folder(run) / layout.LEASE
+        if not _is_held(lease):
             return None
-        text = (self.run_folder(run) / layout.LEASE).read_text(encoding="ascii", errors="replace")
-        return int(text) if text.isdigit() else None
+        text = lease.read_text(encoding="ascii", errors="replace")
+        # The run's script can write there too; it may not have other processes stopped by that.
+        return int(text) if text.isdigit() and int(text) > 1 and _may_hold(int(text), lease) else None
 
     def sweep_runs(self) -> None:
         """Remove what killed processes left of runs.
@@ -364,6 +380,7 @@ class Workspace:
         if not run["ended_at"]:
             raise Refused(f"run {run['id']} has not ended", hint=f"stop it: envbuild runs cancel {run['id']}")
         (self.root / layout.INBOX / run["id"]).unlink(missing_ok=True)
+        self.claim(run["id"])
         # What the store holds is read-only, and so are the folder's links to it: folders are what has to be writable.
         shutil.rmtree(self.run_folder(run["id"]), ignore_errors=True)
         self.catalogue.delete_run(run["id"])
@@ -391,6 +408,16 @@ class Workspace:
         return Digest.parse(found.environment_id)
 
 
+_KINDS: Mapping[str, Any] = {
+    "experiment": str, "status": str, "target": str, "command": list, "environment": dict, "tags": dict,
+    "snapshot": str | None, "source": str, "git": dict, "seconds": dict, "variables": list, "secrets": list,
+    "created_at": int | float, "started_at": int | float | None, "ended_at": int | float | None, "exit_code": int | None, "outputs": dict | None,
+    "parent": str | None, "name": str | None, "properties": dict | None, "type": str | None, "data": list | None,
+}  # fmt: skip
+"""What stands in a record; what may be ``None`` may be missing as well."""
+
+_FORGET = "remove its folder to forget that run"
+
 _MAKING = 60.0
 """In seconds: a run that is just being made has its folder a moment before its lease."""
 
@@ -411,6 +438,9 @@ _TOLD = (
 )
 _ENDED = ("status", "exit_code", "ended_at", "seconds", "outputs")
 
+_WAITING = ("NotStarted", "Queued", "Preparing")
+"""As long as its folder says so, a run has not begun."""
+
 
 def _is_held(lock: Path) -> bool:
     """Whether a living process holds ``lock``."""
@@ -427,6 +457,17 @@ def _is_held(lock: Path) -> bool:
     return False
 
 
+def _may_hold(process: int, lease: Path) -> bool:
+    """Whether a process is among those that the system says hold a lock on that file, where it says anything."""
+    try:
+        held = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return True
+    inode = lease.stat().st_ino
+    rows = [line.replace("->", "").split() for line in held.splitlines()]
+    return any(row[4] == str(process) and row[5].rpartition(":")[2] == str(inode) for row in rows if len(row) > 5)
+
+
 def _age(path: Path) -> float:
     return time.time() - path.stat().st_mtime
 
@@ -438,7 +479,9 @@ def _noted(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     from envbuild.metrics import read_notes
 
     notes = read_notes(folder, request.get("tags"))
-    said = {"name": notes.display_name, "description": notes.description}
+    # What is said of its end, if there is one, stands above this.
+    status = "CancelRequested" if notes.cancel else None
+    said = {"name": notes.display_name, "description": notes.description, "status": status}
     return {
         **{key: value for key, value in said.items() if value},
         "tags": dict(notes.tags),
@@ -455,13 +498,34 @@ def _read_end(folder: Path) -> dict[str, Any] | None:
 
 
 def _read_json(path: Path, keys: tuple[str, ...]) -> dict[str, Any] | None:
-    hint = "remove its folder to forget that run"
     try:
-        content = json.loads(path.read_text(encoding="ascii"))
+        with open_regular(path) as stream:
+            content = json.loads(stream.read().decode("ascii"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, OSError) as error:
-        raise Damaged(f"{path} cannot be read: {error}", hint=hint) from error
+    except (ValueError, OSError, RecursionError) as error:
+        raise Damaged(f"{path} cannot be read: {error}", hint=_FORGET) from error
     if not isinstance(content, dict) or not content.keys() >= set(keys):
-        raise Damaged(f"{path} is damaged: it does not say what a run is described by", hint=hint)
+        raise Damaged(f"{path} is damaged: it does not say what a run is described by", hint=_FORGET)
     return content
+
+
+def _checked(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as it may be relied on, whoever could write to the run's folder; its times as texts.
+
+    :raises ValueError: something in it is not what it has to be.
+    """
+    for key, kinds in _KINDS.items():
+        if not isinstance(record.get(key), kinds):
+            raise ValueError(f"{key} is {record.get(key)!r}")
+    environment = record["environment"]
+    named = [environment.get(key) for key in ("name", "version", "id", "definition_digest")]
+    for each in (*named, *record["command"], *record["tags"].values(), *(record.get("properties") or {}).values()):
+        if not isinstance(each, str | None):
+            raise ValueError(f"a text is wanted, not {each!r}")
+    if not {"name", "version", "id"} <= environment.keys():
+        raise ValueError("the environment is not named")
+    for moment in ("created_at", "ended_at", "started_at"):
+        if record.get(moment) is not None:
+            record[moment] = datetime.datetime.fromtimestamp(record[moment], datetime.UTC).isoformat()
+    return record

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from envbuild import layout
 from envbuild.cli.terminal import TerminalProgress
 from envbuild.errors import NotFound
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from envbuild.pipeline import Wishes
     from envbuild.plugins import Plugins
     from envbuild.workspace import Workspace
+
+T = TypeVar("T")
 
 
 class Context:
@@ -68,8 +73,34 @@ class Context:
             progress=self.progress,
         )
 
+    def found(self, things: str, look: Callable[[], Sequence[T]]) -> Sequence[T]:
+        """What ``look`` finds in the workspace, which is not made by that; where there is nothing, say where it looked.
+
+        :param things: what it looks for, such as ``runs``.
+        """
+        root = str(self.workspace.root)
+        found = look() if layout.is_made(root) else ()
+        if not found and not self.json:
+            others = _others(root)
+            said = f"; others: {', '.join(others)}" if others else ""
+            self.progress.note(f"no {things} in the workspace {layout.workspace_name(root)} ({root}){said}")
+        return found
+
     def show(self, result: Any, text: str) -> None:
         """Write a command's result: ``text`` to people, ``result`` to machines."""
         written = json.dumps(result, indent=2, ensure_ascii=False, default=str) if self.json else text
         if written:
             sys.stdout.write(written.rstrip("\n") + "\n")
+
+
+def _others(root: str) -> list[str]:
+    """The other workspaces that have a name, with how to be in them."""
+    default = [layout.DEFAULT_WORKSPACE] if layout.is_made(layout.home()) else []
+    others = {name: layout.workspace_at(name) for name in (*default, *layout.made_workspaces())}
+    return [f"{name} ({layout.WORKSPACE_VARIABLE}={_said(name, at)})" for name, at in others.items() if at != root]
+
+
+def _said(name: str, root: str) -> str:
+    # Below a workspace that is said by its path, names mean something else than without that path.
+    named = {**os.environ, layout.WORKSPACE_VARIABLE: name}
+    return name if layout.workspace_root(named) == root else root

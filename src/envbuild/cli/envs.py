@@ -64,11 +64,14 @@ def _show_version(version: EnvironmentVersion, context: Context) -> None:
 
 def list_(arguments: argparse.Namespace, context: Context) -> int:
     """List what is registered."""
-    found = context.workspace.catalogue.list(
-        arguments.name,
-        archived=arguments.archived,
-        latest=not (arguments.all or arguments.name),
-        limit=arguments.limit,
+    found = context.found(
+        "such environments" if arguments.name else "environments",
+        lambda: context.workspace.catalogue.list(
+            arguments.name,
+            archived=arguments.archived,
+            latest=not (arguments.all or arguments.name),
+            limit=arguments.limit,
+        ),
     )
     rows = [
         [each.name, each.version, ", ".join(each.labels) or None, each.created_at, each.description or None]

@@ -82,13 +82,16 @@ def _show(model: ModelVersion, context: Context) -> None:
 def list_(arguments: argparse.Namespace, context: Context) -> int:
     """List models."""
     tags = {name: value if equals else None for name, equals, value in (each.partition("=") for each in arguments.tag)}
-    found = context.workspace.catalogue.models(
-        arguments.name,
-        tags=tags,
-        run=context.workspace.run(arguments.run)["id"] if arguments.run else None,
-        latest=not (arguments.all or arguments.name or arguments.run),
-        archived=arguments.archived,
-        limit=arguments.limit,
+    found = context.found(
+        "such models" if arguments.name or arguments.run or tags else "models",
+        lambda: context.workspace.catalogue.models(
+            arguments.name,
+            tags=tags,
+            run=context.workspace.run(arguments.run)["id"] if arguments.run else None,
+            latest=not (arguments.all or arguments.name or arguments.run),
+            archived=arguments.archived,
+            limit=arguments.limit,
+        ),
     )
     rows = [
         [

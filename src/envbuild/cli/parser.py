@@ -13,6 +13,11 @@ _SPEC = (
     "PEP 723 block), a folder, a registered name[:version|@label], or an id"
 )
 
+_STATUSES = (
+    "NotStarted", "Queued", "Preparing", "Running", "CancelRequested", "Finalizing", "Completed", "Failed", "Canceled",
+)  # fmt: skip
+"""How far a run may have come; the words are Azure ML's."""
+
 
 class _Parser(argparse.ArgumentParser):
     """Complains in our words: what is wrong, then what to do."""
@@ -190,15 +195,16 @@ def _environments(commands: _Commands) -> None:
 def _runs(commands: _Commands) -> None:
     listed = commands.add("list", "runs:list_", "list runs, the newest first")
     listed.add_argument("--name", metavar="EXPERIMENT", help="of this experiment only")
-    listed.add_argument("--status", choices=("Running", "Completed", "Failed", "Canceled"), help="in this state only")
+    listed.add_argument("--status", choices=_STATUSES, metavar="STATUS", help=f"one of {', '.join(_STATUSES)}")
+    listed.add_argument("--children", action="store_true", help="runs that are a part of another as well")
     listed.add_argument("--limit", type=int, default=30, metavar="N", help="at most N (default: 30)")
     show = commands.add("show", "runs:show", "show a run with its metrics and outputs")
     show.add_argument("run", metavar="RUN", help="a run's id, or enough of its beginning")
     logs = commands.add("logs", "runs:logs", "show what a run printed")
     logs.add_argument("run", metavar="RUN")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until it ends")
-    cancel = commands.add("cancel", "runs:cancel", "stop a run")
-    cancel.add_argument("run", metavar="RUN")
+    cancel = commands.add("cancel", "runs:cancel", "stop runs, and wait for their end")
+    cancel.add_argument("runs", metavar="RUN", nargs="+")
     delete = commands.add("delete", "runs:delete", "forget runs, with their logs and outputs; gc then frees the room")
     delete.add_argument("runs", metavar="RUN", nargs="+")
     compare = commands.add("compare", "runs:compare", "show in what two runs differ")

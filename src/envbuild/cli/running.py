@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
 
-from envbuild import execution, retention, supervise, warm
+from envbuild import execution, layout, retention, supervise, warm
 from envbuild.cli.context import Context
 from envbuild.cli.usage import UsageError, variable
-from envbuild.errors import EnvbuildError, NotFound
+from envbuild.errors import EnvbuildError, NotFound, Refused
 from envbuild.project import Project, normal, open_for, open_spec
 
 
 def run(arguments: argparse.Namespace, context: Context) -> int:
     """Run a script, module or command; the exit code is its own."""
-    context.plugins.check_target(arguments.target)
+    _check_target(arguments.target, context)
     script, command, head = _command(arguments)
     directory = context.directory
     if script is not None and not script.exists():
@@ -52,6 +53,22 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if context.json:
         context.show(context.workspace.run(outcome.run), "")
     return outcome.exit_code
+
+
+def _check_target(target: str, context: Context) -> None:
+    """Refuse a target that takes other runs than this command's, before anything is built for it."""
+    context.plugins.check_target(target)
+    if target == "local":
+        return
+    try:
+        content = json.loads((context.workspace.root / layout.COMPUTE).read_bytes())
+    except (OSError, ValueError):
+        return  # whoever asks for a target of the SDK's is told what is wrong with the file
+    if target in content:
+        raise Refused(
+            f"{target!r} is a compute target of the SDK's, whose runs are submitted with Experiment.submit",
+            hint="'envbuild run' runs here: leave -t out, or say -t local",
+        )
 
 
 def _keep_bound(context: Context) -> None:

@@ -6,6 +6,7 @@ import argparse
 import datetime
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from envbuild import layout, render, supervise
@@ -16,14 +17,39 @@ from envbuild.errors import NotFound, Refused
 
 def list_(arguments: argparse.Namespace, context: Context) -> int:
     """List runs, the newest first."""
-    with context.workspace.recorded() as catalogue:
-        found = catalogue.runs(arguments.name, arguments.status, limit=arguments.limit)
-    rows = [
-        [each["id"], each["status"], _environment(each), _when(each["created_at"]), _lasted(each), each["exit_code"]]
-        for each in found
-    ]
-    context.show(list(found), render.table(["RUN", "STATUS", "ENVIRONMENT", "STARTED", "RAN", "EXIT"], rows))
+    sought = "such runs" if arguments.name or arguments.status else "runs"
+    found = context.found(sought, lambda: _runs(arguments, context))
+    columns: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "RUN": lambda run: run["id"],
+        "NAME": lambda run: run.get("name"),
+        "STATUS": lambda run: run["status"],
+        "ENVIRONMENT": _environment,
+        "STARTED": lambda run: _when(_started(run)),
+        "RAN": _lasted,
+        "EXIT": lambda run: run["exit_code"],
+    }
+    if not any(run.get("name") for run in found):
+        del columns["NAME"]
+    rows = [[column(run) for column in columns.values()] for run in found]
+    context.show(list(found), render.table(list(columns), rows))
     return 0
+
+
+def _runs(arguments: argparse.Namespace, context: Context) -> Sequence[dict[str, Any]]:
+    with context.workspace.recorded() as catalogue:
+        if arguments.name and not context.json:
+            try:
+                catalogue.experiment(arguments.name)
+            except NotFound as error:
+                context.progress.note(f"{error} ({error.hint})")
+        top = not arguments.children
+        return catalogue.runs(arguments.name, arguments.status, top=top, limit=arguments.limit)
+
+
+def _started(run: dict[str, Any]) -> str | None:
+    """When a run began, if it did; what was recorded before envbuild had a queue began at once."""
+    found: str | None = run.get("started_at", run["created_at"])
+    return found
 
 
 def _environment(run: dict[str, Any]) -> str:
@@ -50,21 +76,38 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
     run = context.workspace.run(arguments.run)
     folder = context.workspace.run_folder(run["id"])
     metrics, notes = read_metrics(folder).values, read_notes(folder, run.get("tags"), run.get("properties"))
-    result = {**run, "metrics": dict(metrics), "tags": dict(notes.tags), "properties": dict(notes.properties)}
+    with context.workspace.recorded() as catalogue:
+        children = catalogue.runs(parent=run["id"])[::-1]
+    result = {
+        **run,
+        "metrics": dict(metrics),
+        "tags": dict(notes.tags),
+        "properties": dict(notes.properties),
+        "children": [each["id"] for each in children],
+    }
+    why, *more = render.lines(run.get("reason") or "") or [""]
     facts = {
         "run": run["id"],
+        "name": run.get("name"),
         "experiment": run["experiment"],
-        "status": run["status"] + (f" ({run['reason']})" if run.get("reason") else ""),
+        "parent": run.get("parent"),
+        "description": render.lines(run.get("description") or ""),
+        "status": run["status"] + (f" ({why})" if why else ""),
+        "reason": more,
+        "errors": [line for each in notes.errors if each != run.get("reason") for line in render.lines(each)],
+        "hint": run.get("hint"),
         "exit code": run["exit_code"],
         "command": " ".join(run["command"]),
         "environment": f"{_environment(run).split(' ')[0]}  {run['environment']['id'] or ''}".strip(),
         "snapshot": run["snapshot"],
-        "started": _when(run["created_at"]),
+        "submitted": _when(run["created_at"]) if _started(run) != run["created_at"] else None,
+        "started": _when(_started(run)),
         "ended": _when(run["ended_at"]),
         "time": ", ".join(f"{step} {took:.2f} s" for step, took in run["seconds"].items()),
         "git": _git(run["git"]),
         "variables": ", ".join(run["variables"]) or None,
         "folder": str(folder),
+        "children": [_child(each) for each in children],
         **{f"tag {name}": value for name, value in notes.tags.items()},
         **{f"metric {name}": _series(value) for name, value in metrics.items()},
         **{
@@ -72,8 +115,13 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
             for path, found in (run.get("outputs") or {}).items()
         },
     }
-    context.show(result, render.facts({name: value for name, value in facts.items() if value is not None}))
+    known = {name: value for name, value in facts.items() if value is not None and value != []}
+    context.show(result, render.facts(known))
     return 0
+
+
+def _child(run: dict[str, Any]) -> str:
+    return "  ".join(filter(None, (run["id"], run["status"], run.get("name"))))
 
 
 def _git(found: dict[str, Any]) -> str | None:
@@ -117,18 +165,28 @@ def logs(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def cancel(arguments: argparse.Namespace, context: Context) -> int:
-    """Stop a run, and wait until it has been recorded."""
+    """Stop runs, and wait until that has been recorded."""
     workspace = context.workspace
-    run = workspace.run(arguments.run)
-    if not workspace.cancel(run["id"]):
-        ended = workspace.run(run["id"])
-        raise Refused(f"run {run['id']} is over already: {ended['status']}")
-    with context.progress.step(f"Waiting for {run['id']} to end"):
-        while workspace.is_supervised(run["id"]):
-            time.sleep(0.05)
-    ended = workspace.run(run["id"])
-    context.show(ended, f"{run['id']}  {ended['status']}")
+    # Nothing is stopped before it is clear what is meant by all of them.
+    runs = list(dict.fromkeys(workspace.run(each)["id"] for each in arguments.runs))
+    stopped = [run for run in runs if workspace.cancel(run)]
+    for run in stopped:
+        with context.progress.step(f"Waiting for {run} to end"):
+            while workspace.is_supervised(run):
+                time.sleep(0.05)
+    ended = [workspace.run(run) for run in stopped]
+    over = [workspace.run(run) for run in runs if run not in stopped]
+    if over:
+        for each in ended:
+            context.progress.note(_ended(each))
+        said = "; ".join(f"run {each['id']} is over already: {each['status']}" for each in over)
+        raise Refused(said)
+    context.show(ended[0] if len(runs) == 1 else ended, "\n".join(_ended(each) for each in ended))
     return 0
+
+
+def _ended(run: dict[str, Any]) -> str:
+    return f"{run['id']}  {run['status']}"
 
 
 def delete(arguments: argparse.Namespace, context: Context) -> int:

@@ -43,7 +43,7 @@ _HOME = {
     "Workspace": "workspace",
 }
 
-_ABSENT = {"Dataset": "dataset", "Webservice": "webservice"}
+_ABSENT = {"Dataset": "dataset", "Keyvault": "keyvault", "Webservice": "webservice"}
 """What Azure's package offers too, and the modules that say what there is instead."""
 
 __all__ = sorted(_HOME)

@@ -19,3 +19,19 @@ def missing(module: str, name: str, absent: Mapping[str, str]) -> ImportError | 
     if name in absent:
         return ImportError(f"{module} has no {name}: {absent[name]}", name=module)
     return AttributeError(f"module {module!r} has no attribute {name!r}{did_you_mean(name, absent)}")
+
+
+def lacking(kind: type, name: str, absent: Mapping[str, str]) -> AttributeError:
+    """What the ``__getattr__`` of a class raises for an attribute that its objects, or it itself, do not have.
+
+    :param absent: as in `missing`.
+
+    >>> class Workspace: ...
+    >>> raise lacking(Workspace, "tags", {"tags": "runs and models have tags"})
+    Traceback (most recent call last):
+    AttributeError: Workspace has no tags: runs and models have tags
+    """
+    if name in absent:
+        return AttributeError(f"{kind.__name__} has no {name}: {absent[name]}", name=name)
+    known = [each for each in dir(kind) if each[0] != "_"]
+    return AttributeError(f"{kind.__name__!r} has no attribute {name!r}{did_you_mean(name, known)}", name=name)

@@ -10,7 +10,9 @@ from __future__ import annotations
 import copy
 import json
 import os
+import warnings
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,8 @@ UNASKED = {"EXAMPLE_ENV_VAR": "EXAMPLE_VALUE"}
 
 _OURS = "envbuild"
 """The key of what Azure has no word for; its SDK passes over it."""
+
+_DEEPEST = 150
 
 _LIBRARIES = ("egg_libraries", "jar_libraries", "maven_libraries", "pypi_libraries", "rcran_libraries")
 
@@ -152,16 +156,15 @@ def save(environment: Environment, folder: Path, *, overwrite: bool = False) -> 
 def load(folder: Path, environment: Environment) -> None:
     """Read Azure's files.
 
+    Where the file of packages is missing, that is warned of.
+
     :raises FileNotFoundError: there is no ``azureml_environment.json``.
     :raises UserErrorException: a file does not say what it has to; the message says which, and where in it.
     """
     file = folder / DEFINITION
     if not file.is_file():
         raise FileNotFoundError(f"no such file: {str(file)!r}")
-    try:
-        form = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserErrorException(f"{str(file)!r} cannot be read: {error}") from error
+    form = _read(file)
     try:
         from_form(form, environment)
         dockerfile = folder / DOCKERFILE
@@ -175,12 +178,31 @@ def load(folder: Path, environment: Environment) -> None:
     packages = folder / (python.get("condaDependenciesFile") or CONDA)
     if packages.is_file() and not python.get("condaDependencies"):
         environment.python.conda_dependencies = CondaDependencies(packages)
+    elif not (python.get("condaDependencies") or environment.python.user_managed_dependencies):
+        said = f"{packages} is not there, so the environment {environment.name!r} asks for no packages"
+        warnings.warn(said, UserWarning, stacklevel=4)
     root = (form.get(_OURS) or {}).get("root")
     environment._root = Path(os.path.abspath(folder / (root or ".")))  # noqa: PTH100 - links stay as they are
     if root:
         # Paths in it are not meant from where it was saved to.
         asked = environment.python.conda_dependencies.as_dict()
         environment.python.conda_dependencies = CondaDependencies(_underlying_structure=asked)
+
+
+def _read(file: Path) -> Any:
+    try:
+        form = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserErrorException(f"{str(file)!r} cannot be read: {error}") from error
+    values = [form]
+    for _ in range(_DEEPEST):
+        within = (
+            each.values() if isinstance(each, dict) else each for each in values if isinstance(each, (dict, list))
+        )
+        values = [*chain.from_iterable(within)]
+    if values:
+        raise UserErrorException(f"{file}: values within values within values: nothing that deep can be meant")
+    return form
 
 
 class _Part:

@@ -17,6 +17,7 @@ from envbuild.form import did_you_mean
 from envbuild.sdk import tables
 from envbuild.sdk.absent import missing
 from envbuild.sdk.exceptions import ComputeTargetException
+from envbuild.sdk.guard import takes, text, words
 from envbuild.sdk.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ def all_compute(core: Core) -> dict[str, Compute]:
     }
 
 
+def _is_count(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
 @dataclass(frozen=True, slots=True)
 class AmlComputeProvisioningConfiguration:
     """What a cluster is to be; made by `AmlCompute.provisioning_configuration`."""
@@ -83,7 +88,7 @@ class AmlComputeProvisioningConfiguration:
     max_nodes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.max_nodes is not None and (not isinstance(self.max_nodes, int) or self.max_nodes < 1):
+        if self.max_nodes is not None and not _is_count(self.max_nodes, 1):
             raise ComputeTargetException(
                 f"max_nodes is {self.max_nodes!r}", hint="at least 1 run has to be possible at once; None sets no bound"
             )
@@ -144,6 +149,7 @@ class ComputeTarget:
     name: str
     workspace: Workspace
 
+    @takes(name=text)
     def __new__(  # noqa: PYI034  as Azure has it: what is made is of the kind that was created
         cls, workspace: Workspace | str | os.PathLike[str] | None, name: str
     ) -> ComputeTarget:
@@ -270,6 +276,7 @@ class AmlCompute(ComputeTarget):
     """A name under which runs go to this machine, so many at once (``azureml.core.compute.AmlCompute``)."""
 
     @staticmethod
+    @takes(vm_size=words)
     def provisioning_configuration(
         vm_size: str = "",
         min_nodes: int = 0,
@@ -286,9 +293,12 @@ class AmlCompute(ComputeTarget):
         """
         for unknown in cloud.keys() - _Cloud.__annotations__.keys():
             raise TypeError(f"unexpected argument {unknown!r}{did_you_mean(unknown, _Cloud.__annotations__)}")
+        if not _is_count(min_nodes, 0):
+            raise ComputeTargetException(f"min_nodes is {min_nodes!r}", hint="0 or more is wanted")
+        made = AmlComputeProvisioningConfiguration(vm_size, max_nodes)
         if max_nodes is not None and min_nodes > max_nodes:
             raise ComputeTargetException(f"min_nodes is {min_nodes}, which is more than max_nodes, {max_nodes}")
-        return AmlComputeProvisioningConfiguration(vm_size, max_nodes)
+        return made
 
     def update(
         self,

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from envbuild.sdk.exceptions import UserErrorException
+from envbuild.sdk.guard import mapping, pathlike_or_empty, takes
 
 if TYPE_CHECKING:
     from envbuild.sdk.datastore import Datastore
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from envbuild.sdk.workspace import Workspace
 
 MODES = ("mount", "download", "upload")
+_WRITTEN = ("datastore", "name", "path", "mode", "path_on_compute", "overwrite")
 VARIABLE = "AZUREML_DATAREFERENCE_"
 
 _NAME = re.compile(r"\w+", re.ASCII)
@@ -31,11 +33,10 @@ def plain_path(given: str | os.PathLike[str] | None) -> str:
     >>> plain_path("./images//train/"), plain_path(None)
     ('images/train', '')
     """
-    text = "" if given is None else os.fspath(given)
-    path = PurePosixPath(text)
-    if path.is_absolute() or ".." in path.parts or "\0" in text:
+    path = _parts(given)
+    if path is None or path.is_absolute() or ".." in path.parts:
         raise UserErrorException(
-            f"{text!r} is no path within a datastore",
+            f"{given!r} is no path within a datastore",
             hint="give a relative one without '..', such as 'images/train'; Datastore.register_local adds folders",
         )
     return "/".join(path.parts)
@@ -52,7 +53,9 @@ class DataReference:
     :param data_reference_name: letters, digits and ``_``. By default the name of the datastore; with a path that and
         a few digits that stand for the path, where Azure takes random ones, so that a repeated run is told the same.
     :param path_on_datastore: a file or a folder of it; by default all of it.
-    :param path_on_compute: where a download goes, or an upload comes from; relative paths are the run's.
+    :param path_on_compute: where in the run's working copy a download goes, or an upload comes from. An absolute path,
+        which Azure has in its container, would be this machine's own: such data goes to a place of the run's own, as
+        it does by default, and the argument tells the script where that is.
     :param overwrite: replace what is there already.
     :raises UserErrorException: the name cannot be one, there is no such mode, or the path leads out of the datastore.
     """
@@ -65,14 +68,19 @@ class DataReference:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        from envbuild.sdk.datastore import Datastore
+
+        if not isinstance(self.datastore, Datastore):
+            raise UserErrorException(f"datastore: a Datastore is wanted, not {self.datastore!r}")
         path = plain_path(self.path_on_datastore)
         name = self.data_reference_name or _name_for(self.datastore.name, path)
-        if not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise UserErrorException(f"{name!r} cannot name a data reference", hint="letters, digits and '_' can")
         if self.mode not in MODES:
             raise UserErrorException(f"there is no mode {self.mode!r}", hint=f"there are: {', '.join(MODES)}")
         object.__setattr__(self, "path_on_datastore", path or None)
         object.__setattr__(self, "data_reference_name", name)
+        object.__setattr__(self, "path_on_compute", _path_in_run(self.path_on_compute))
 
     @property
     def variable(self) -> str:
@@ -130,23 +138,21 @@ class DataReference:
         }
 
     @classmethod
+    @takes(content=mapping)
     def from_dict(
         cls, workspace: Workspace | str | os.PathLike[str] | None, content: Mapping[str, Any]
     ) -> DataReference:
         """What `to_dict` has written, in a workspace.
 
-        :raises UserErrorException: the workspace has no such datastore.
+        :raises UserErrorException: the workspace has no such datastore, or nothing of the kind was written.
         """
         from envbuild.sdk.datastore import Datastore
 
-        return cls(
-            Datastore(workspace, content["datastore"]),
-            content["name"],
-            content["path"],
-            content["mode"],
-            content["path_on_compute"],
-            content["overwrite"],
-        )
+        try:
+            store, *said = (content[each] for each in _WRITTEN)
+        except KeyError as error:
+            raise UserErrorException(f"a data reference is wanted, and {content!r} has no {error}") from error
+        return cls(Datastore(workspace, store), *said)
 
     def __str__(self) -> str:
         """What stands for the path in a command line."""
@@ -157,3 +163,20 @@ def _name_for(datastore: str, path: str) -> str:
     return (
         f"{datastore}_{hashlib.sha256(path.encode(errors='surrogateescape')).hexdigest()[:12]}" if path else datastore
     )
+
+
+def _path_in_run(given: str | os.PathLike[str] | None) -> str | None:
+    path = _parts(given)
+    if path is None or ".." in path.parts:
+        raise UserErrorException(
+            f"path_on_compute: {given!r} is no path within a run's working copy",
+            hint="give one such as 'data', or none for a place of the run's own",
+        )
+    return str(path) if path.parts else None
+
+
+def _parts(given: object) -> PurePosixPath | None:
+    try:
+        return PurePosixPath(pathlike_or_empty(given or ""))  # type: ignore[arg-type]
+    except ValueError:
+        return None

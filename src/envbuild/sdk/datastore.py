@@ -11,15 +11,17 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from envbuild.form import did_you_mean
 from envbuild.progress import counted
 from envbuild.sdk import tables
+from envbuild.sdk.absent import lacking
 from envbuild.sdk.data_reference import DataReference, plain_path
 from envbuild.sdk.exceptions import UserErrorException
+from envbuild.sdk.guard import optional, pathlike, takes, words
 from envbuild.sdk.workspace import Workspace
 from envbuild.store import writing
 
@@ -35,6 +37,10 @@ _DEFAULT = "default"
 _FOLDERS = "folders"
 _NAME = re.compile(r"\w{1,255}", re.ASCII)
 _BEING_COPIED = ".envbuild-copy-"
+_ABSENT = dict.fromkeys(
+    ("account_name", "account_key", "container_name", "endpoint", "protocol", "sas_token", "blob_service"),
+    "a datastore here is a folder of this machine, not storage in an account; its root says which",
+)
 
 
 def names_in(workspace: Workspace) -> list[str]:
@@ -68,6 +74,7 @@ class Datastore(metaclass=_Names):
     root: Path
     """The folder; that of ``workspaceblobstore`` is made when something is put there (envbuild's own)."""
 
+    @takes(name=optional(words))
     def __init__(self, workspace: Workspace | str | os.PathLike[str] | None, name: str | None = None) -> None:
         self.workspace = Workspace.of(workspace)
         table = tables.read(self.workspace._core, tables.DATASTORES)
@@ -98,6 +105,7 @@ class Datastore(metaclass=_Names):
         return Datastore(workspace)
 
     @staticmethod
+    @takes(path=pathlike)
     def register_local(
         workspace: Workspace | str | os.PathLike[str] | None,
         name: str,
@@ -155,12 +163,13 @@ class Datastore(metaclass=_Names):
 
     # What a script is given
 
+    @takes(data_reference_name=optional(words))
     def path(self, path: str | os.PathLike[str] | None = None, data_reference_name: str | None = None) -> DataReference:
         """Refer to a file or folder of it, or to all of it, mounted.
 
         :raises UserErrorException: the path leads out of it.
         """
-        return DataReference(self, data_reference_name or "", None if path is None else os.fspath(path))
+        return DataReference(self, data_reference_name or "", plain_path(path) or None)
 
     def as_mount(self) -> DataReference:
         """Refer to all of it, used where it is."""
@@ -183,6 +192,7 @@ class Datastore(metaclass=_Names):
 
     # In and out
 
+    @takes(src_dir=pathlike)
     def upload(
         self,
         src_dir: str | os.PathLike[str],
@@ -204,6 +214,7 @@ class Datastore(metaclass=_Names):
         found = [(file, file.relative_to(source).as_posix()) for file in _files(source)]
         return self._take_in(found, target_path, overwrite, show_progress)
 
+    @takes(relative_root=optional(pathlike))
     def upload_files(
         self,
         files: Sequence[str | os.PathLike[str]],
@@ -223,6 +234,9 @@ class Datastore(metaclass=_Names):
         """
         if isinstance(files, (str, os.PathLike)):
             raise UserErrorException(f"a list of files is wanted, not {files!r}", hint=f"give [{str(files)!r}]")
+        if not isinstance(files, Iterable) or isinstance(files, (bytes, Mapping)):
+            raise UserErrorException(f"a list of files is wanted, not {files!r}")
+        files = [_file(each) for each in files]
         found = [(Path(file), _name_below(Path(file), relative_root)) for file in files]
         missing = [str(file) for file, _ in found if not file.is_file()]
         if missing:
@@ -234,6 +248,7 @@ class Datastore(metaclass=_Names):
             )
         return self._take_in(found, target_path, overwrite, show_progress)
 
+    @takes(target_path=pathlike)
     def download(
         self,
         target_path: str | os.PathLike[str],
@@ -250,7 +265,7 @@ class Datastore(metaclass=_Names):
         :raises UserErrorException: ``prefix``, or a symbolic link where it leads, leads out of the datastore.
         """
         plain_path(prefix)
-        folder, _, beginning = (prefix or "").removeprefix("./").rpartition("/")
+        folder, _, beginning = os.fspath(prefix or "").removeprefix("./").rpartition("/")
         start = self.place(folder)
         target = Path(target_path)
         found = [
@@ -274,6 +289,9 @@ class Datastore(metaclass=_Names):
             _copy_all(pairs, f"Uploading to {self.name}", overwrite, show_progress)
         return self.path(target or None)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise lacking(type(self), name, _ABSENT)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Datastore) and (self.workspace, self.name) == (other.workspace, other.name)
 
@@ -282,6 +300,13 @@ class Datastore(metaclass=_Names):
 
     def __repr__(self) -> str:
         return f"Datastore(workspace={self.workspace!r}, name={self.name!r})"
+
+
+def _file(given: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    try:
+        return pathlike(given)
+    except ValueError as error:
+        raise UserErrorException(f"files: {error}") from error
 
 
 def _folders(workspace: Workspace) -> dict[str, Any]:

@@ -72,7 +72,13 @@ def folder_of(environment: Environment) -> Path:
     read_from = environment.python.conda_dependencies.path
     if read_from is not None:
         return read_from.parent
-    return environment._root or Path.cwd()
+    if environment._root is not None:
+        return environment._root
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        # Whoever is in a folder that has been deleted has no relative paths to speak of.
+        return Path("/")
 
 
 def _docker(environment: Environment) -> dict[str, Any]:

@@ -12,10 +12,10 @@ import copy
 import datetime
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from envbuild import reading
 from envbuild.catalogue import EnvironmentVersion
@@ -31,8 +31,10 @@ from envbuild.sdk.building import DockerImageDetails, ImageBuildDetails
 from envbuild.sdk.conda_dependencies import CondaDependencies
 from envbuild.sdk.container_registry import ContainerRegistry
 from envbuild.sdk.exceptions import UserErrorException, user_errors
-from envbuild.sdk.guard import Checked, Guarded, optional_text, text, texts
+from envbuild.sdk.guard import Checked, Guarded, number, one_of, optional, optional_text, pathlike, takes, text, texts
 from envbuild.sdk.places import opened
+from envbuild.sdk.runconfig import DEFAULT_CPU_IMAGE as DEFAULT_CPU_IMAGE
+from envbuild.sdk.runconfig import DEFAULT_GPU_IMAGE as DEFAULT_GPU_IMAGE
 from envbuild.sdk.sections import (
     DatabricksSection,
     DockerBuildContext,
@@ -77,8 +79,6 @@ AnyWorkspace: TypeAlias = "Workspace | str | os.PathLike[str] | None"
 
 _CURATED = ("AzureML", "Microsoft")
 
-S = TypeVar("S")
-
 
 def _name(value: str | None) -> str | None:
     if value is not None and not isinstance(value, str):
@@ -88,15 +88,6 @@ def _name(value: str | None) -> str | None:
 
 def _version(value: str | int | None) -> str | None:
     return str(value) if isinstance(value, int) else optional_text(value)
-
-
-def _section(kind: type[S]) -> Callable[[S], S]:
-    def read(value: S) -> S:
-        if not isinstance(value, kind):
-            raise ValueError(f"a {kind.__name__} is wanted, not {value!r}")
-        return value
-
-    return read
 
 
 def _variables(value: Mapping[str, str]) -> dict[str, str]:
@@ -129,13 +120,13 @@ class Environment(Guarded):
     """What people call it."""
     version = Checked(_version)
     """Which one it is, once it is registered. Set by hand, it is the one that `register` has to come to."""
-    python = Checked(_section(PythonSection))
+    python = Checked(one_of(PythonSection))
     """Which Python it has, and which packages."""
-    docker = Checked(_section(DockerSection))
+    docker = Checked(one_of(DockerSection))
     """Whether it is a container, and on which image; with ``gpu_support`` it asks for GPUs anywhere."""
-    spark = Checked(_section(SparkSection))
+    spark = Checked(one_of(SparkSection))
     """Which packages Spark is to bring."""
-    databricks = Checked(_section(DatabricksSection))
+    databricks = Checked(one_of(DatabricksSection))
     """Libraries for Databricks: kept and compared, and nothing is made of them."""
     r: Any
     """Azure's section for R: kept and compared, and nothing is made of it."""
@@ -235,6 +226,7 @@ class Environment(Guarded):
     # Making one
 
     @staticmethod
+    @takes(file_path=pathlike)
     def from_conda_specification(name: str, file_path: str | os.PathLike[str]) -> Environment:
         """Make one of an ``environment.yml``; comments and order of the file are kept.
 
@@ -251,6 +243,7 @@ class Environment(Guarded):
         return made
 
     @staticmethod
+    @takes(file_path=pathlike, pip_version=optional(text))
     def from_pip_requirements(
         name: str, file_path: str | os.PathLike[str], pip_version: str | None = None
     ) -> Environment:
@@ -278,6 +271,7 @@ class Environment(Guarded):
         return made
 
     @staticmethod
+    @takes(conda_environment_name=text)
     def from_existing_conda_environment(
         name: str, conda_environment_name: str, history_only: bool = False
     ) -> Environment:
@@ -302,6 +296,7 @@ class Environment(Guarded):
         return made
 
     @staticmethod
+    @takes(dockerfile=pathlike, conda_specification=optional(pathlike), pip_requirements=optional(pathlike))
     def from_dockerfile(
         name: str,
         dockerfile: str | os.PathLike[str],
@@ -321,6 +316,7 @@ class Environment(Guarded):
         return made
 
     @staticmethod
+    @takes(image=text, conda_specification=optional(pathlike), pip_requirements=optional(pathlike))
     def from_docker_image(
         name: str,
         image: str,
@@ -364,6 +360,7 @@ class Environment(Guarded):
         return self._registered(self._core(workspace))[0]
 
     @staticmethod
+    @takes(name=text, version=optional(number), label=optional(text))
     def get(
         workspace: AnyWorkspace = None,
         name: str = "",
@@ -395,13 +392,13 @@ class Environment(Guarded):
         return {each.name: Environment._of(each, core) for each in core.catalogue.list(latest=True)}
 
     @staticmethod
+    @takes(name=text, version=number, labels=texts)
     def label(workspace: AnyWorkspace, name: str, version: str | int, labels: Sequence[str]) -> None:
         """Give a version these labels, and no others; a label that another version of the name had moves.
 
-        :raises UserErrorException: there is no such version, or a label is not spelled as names are.
+        :raises UserErrorException: there is no such version, or a label is not spelled as names are; or no list is
+            given.
         """
-        if isinstance(labels, str):
-            raise UserErrorException(f"labels: a list is wanted, not {labels!r}", hint=f"say [{labels!r}]")
         core = opened(workspace)
         with user_errors(), core.catalogue.transaction():
             before = core.catalogue.get(name, version).labels
@@ -410,6 +407,7 @@ class Environment(Guarded):
         core.forget_warm()
 
     @staticmethod
+    @takes(name=text, version=optional(number))
     def archive(workspace: AnyWorkspace, name: str, version: str | int | None = None) -> None:
         """Take a version, or all of the name, out of lists; by its version it can still be used. Not in Azure.
 
@@ -421,6 +419,7 @@ class Environment(Guarded):
         core.forget_warm()
 
     @staticmethod
+    @takes(name=text, version=optional(number))
     def restore(workspace: AnyWorkspace, name: str, version: str | int | None = None) -> None:
         """Undo `archive`.
 
@@ -432,6 +431,7 @@ class Environment(Guarded):
         core.forget_warm()
 
     @staticmethod
+    @takes(name=text, version=optional(number))
     def delete(workspace: AnyWorkspace, name: str, version: str | int | None = None, force: bool = False) -> None:
         """Delete a version, or all of the name; the number is never given again. Azure cannot.
 
@@ -444,6 +444,7 @@ class Environment(Guarded):
         core.forget_warm()
 
     @staticmethod
+    @takes(file_path=pathlike)
     def add_private_pip_wheel(
         workspace: AnyWorkspace,
         file_path: str | os.PathLike[str],
@@ -483,6 +484,7 @@ class Environment(Guarded):
         """
         return building.start(*self._to_be_built(workspace), force=force)
 
+    @takes(platform=optional(text))
     def build_local(
         self, workspace: AnyWorkspace = None, platform: str | None = None, **kwargs: Any
     ) -> ImageBuildDetails:
@@ -515,6 +517,7 @@ class Environment(Guarded):
 
     # Files
 
+    @takes(path=pathlike)
     def save_to_directory(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write Azure's files: ``azureml_environment.json``, ``conda_dependencies.yml``, and ``BaseDockerfile``.
 
@@ -527,6 +530,7 @@ class Environment(Guarded):
         azure_files.save(self, Path(path), overwrite=overwrite)
 
     @staticmethod
+    @takes(path=pathlike)
     def load_from_directory(path: str | os.PathLike[str]) -> Environment:
         """Read what `save_to_directory`, or Azure's method of that name, wrote.
 

@@ -20,7 +20,7 @@ from envbuild.form import did_you_mean
 from envbuild.plugins import check_sections
 from envbuild.sdk.exceptions import ExperimentExecutionException, SnapshotException, UserErrorException, user_errors
 from envbuild.sdk.places import opened
-from envbuild.sdk.run import DEFAULT_ENVIRONMENT, Run, _runs
+from envbuild.sdk.run import DEFAULT_ENVIRONMENT, Run, _runs, texts_of
 
 if TYPE_CHECKING:
     from envbuild.sdk.data_reference import DataReference
@@ -139,7 +139,7 @@ class Experiment:
 
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set several tags; others stay."""
-        self._core.catalogue.tag_experiment(self._name, {key: str(value) for key, value in tags.items()})
+        self._core.catalogue.tag_experiment(self._name, texts_of(tags))
 
     def remove_tags(self, tags: str | builtins.list[str]) -> None:
         """Remove a tag, or several; those that are not there do not matter."""
@@ -243,7 +243,7 @@ class Experiment:
             keep_source=submission.take_snapshot,
             keep_outputs=submission.collect_outputs,
             parent=parent,
-            tags={key: str(value) for key, value in (tags or {}).items()},
+            tags=texts_of(tags or {}),
         )
 
     def start_logging(
@@ -265,6 +265,8 @@ class Experiment:
         """
         from envbuild.inside.envbuild.interactive import begin
 
+        if not isinstance(display_name, str | None):
+            raise UserErrorException(f"a run is called by a text, not {display_name!r}")
         taken = None
         if snapshot_directory is not None:
             try:
@@ -315,7 +317,7 @@ def kept_source(core: Core, path: Path) -> Digest:
     if not path.exists():
         raise UserErrorException(f"no such folder: {path}")
     try:
-        source = snapshot.look(path if path.is_dir() else path.parent)
+        source = snapshot.look(path if path.is_dir() else path.parent, core.root)
         if not path.is_dir():
             source = snapshot.Source(
                 source.root,

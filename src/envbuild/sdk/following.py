@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from envbuild import layout
+from envbuild.regular import open_regular
 from envbuild.workspace import Workspace
 
 ENDED = ("Completed", "Failed", "Canceled")
@@ -21,7 +22,7 @@ _TAIL = 20
 
 
 class Shown(Protocol):
-    """Where text is shown, as `sys.stdout`."""
+    """Where text is shown, as `sys.stdout`; an ``encoding`` says which characters it knows."""
 
     def write(self, text: str, /) -> object:
         """Show ``text``."""
@@ -51,18 +52,24 @@ def wait(workspace: Workspace, run: str, between: Callable[[], object] = lambda:
 def follow(workspace: Workspace, run: str, out: Shown) -> dict[str, Any]:
     """Wait for the end of a run, and show its logs as they grow, and at the end what came of it."""
     folder = workspace.run_folder(run)
-    out.write(f"RunId: {run}\n")
+    encoding = getattr(out, "encoding", None) or "utf-8"
+
+    def write(text: str) -> None:
+        # Scripts print, and name files, in more characters than every terminal has.
+        out.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    write(f"RunId: {run}\n")
     logs = [_Log(folder, name) for name in (layout.PREPARING, layout.LOG)]
 
     def show() -> None:
         for log in logs:
             for text in log.new():
-                out.write(text)
+                write(text)
         out.flush()
 
     record = wait(workspace, run, show)
     show()
-    out.write(summary(record))
+    write(summary(record))
     out.flush()
     return record
 
@@ -78,8 +85,8 @@ class _Log:
     def new(self) -> Iterator[str]:
         """What has been written since the last time, under a heading where that is the first."""
         try:
-            stream = self._path.open("rb")
-        except FileNotFoundError:
+            stream = open_regular(self._path)
+        except OSError:
             return
         with stream:
             stream.seek(self._shown)
@@ -131,10 +138,10 @@ def summary(record: Mapping[str, Any]) -> str:
 def tail(workspace: Workspace, run: str) -> str:
     """The last lines that a run printed, where a script says what went wrong."""
     try:
-        with (workspace.run_folder(run) / layout.LOG).open("rb") as stream:
+        with open_regular(workspace.run_folder(run) / layout.LOG) as stream:
             stream.seek(0, os.SEEK_END)
             stream.seek(max(0, stream.tell() - _CHUNK))
             data = stream.read()
-    except FileNotFoundError:
+    except OSError:
         return ""
     return "\n".join(data.decode("utf-8", "replace").splitlines()[-_TAIL:])

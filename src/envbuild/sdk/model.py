@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
@@ -18,14 +18,14 @@ from envbuild import layout, models
 from envbuild.catalogue import ModelVersion
 from envbuild.errors import EnvbuildError, NotFound, StoreError
 from envbuild.sdk import places
-from envbuild.sdk.absent import missing
+from envbuild.sdk.absent import lacking, missing
 from envbuild.sdk.exceptions import (
     ModelNotFoundException,
     ModelPathNotFoundException,
     UserErrorException,
     WebserviceException,
 )
-from envbuild.sdk.guard import Guarded
+from envbuild.sdk.guard import Guarded, mapping, number, one_of, optional, pathlike, takes, text, texts, words
 from envbuild.sdk.resource_configuration import ResourceConfiguration
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _LINES = 40
 
 _NO_SERVICES = "envbuild deploys no services yet; Model.get_model_path gives the files of a registered model"
 _ABSENT = dict.fromkeys(("InferenceConfig", "ModelPackage"), _NO_SERVICES)
-_DEPLOYING = ("deploy", "package", "profile")
+_DEPLOYING = dict.fromkeys(("deploy", "package", "profile"), _NO_SERVICES)
 
 
 def __getattr__(name: str) -> Any:
@@ -71,9 +71,75 @@ class _Told(type):
     """Says of Azure's methods that are missing why that is so."""
 
     def __getattr__(cls, name: str) -> NoReturn:
-        if name in _DEPLOYING:
-            raise AttributeError(f"{cls.__name__} has no {name}: {_NO_SERVICES}")
-        raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        raise lacking(cls, name, _DEPLOYING)
+
+
+def _marks(value: Marks) -> dict[str, str | None]:
+    """Names, and pairs of a name and a value, as the catalogue looks for them.
+
+    :raises ValueError: they are none of these.
+
+    >>> _marks(["kind", ["area", "flowers"]])
+    {'kind': None, 'area': 'flowers'}
+    """
+    if isinstance(value, str):
+        return {text(value): None}
+    if isinstance(value, Mapping):
+        return {name: None if said is None else str(said) for name, said in mapping(value).items()}
+    if not isinstance(value, Iterable) or isinstance(value, bytes):
+        raise ValueError(f"names, or pairs of a name and a value, are wanted, not {value!r}")
+    found: dict[str, str | None] = {}
+    for each in value:
+        pair = (each,) if isinstance(each, str) else each
+        if not isinstance(pair, (list, tuple)) or not 1 <= len(pair) <= 2:
+            raise ValueError(f"a name, or a name and a value, is wanted, not {each!r}")
+        found[text(pair[0])] = str(pair[1]) if pair[1:] else None
+    return found
+
+
+def _facts(value: Mapping[str, Any]) -> dict[str, str]:
+    return {name: "" if said is None else str(said) for name, said in mapping(value).items()}
+
+
+def _names(value: Any) -> list[str]:
+    is_one = isinstance(value, (str, bytes)) or not isinstance(value, Iterable)
+    return texts([value] if is_one else [*value])
+
+
+def _purposes(value: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
+    """Pairs of a purpose and a data set, which are kept as texts."""
+    if not isinstance(value, (list, tuple)) or not all(
+        isinstance(each, (list, tuple)) and len(each) == 2 for each in value
+    ):
+        raise ValueError(f"a list of pairs of a purpose and a data set is wanted, not {value!r}")
+    return [(str(purpose), _text(dataset)) for purpose, dataset in value]
+
+
+def _framework(value: str) -> str:
+    """Azure's word for a framework, in whatever capitals it is given; any other text as it is."""
+    known: dict[str, str] = {each.lower(): each for name, each in vars(Model.Framework).items() if name.isupper()}
+    return known.get(text(value).lower(), value)
+
+
+_SEARCH: dict[str, Callable[[Any], Any]] = {
+    "name": optional(text),
+    "tags": optional(_marks),
+    "properties": optional(_marks),
+    "run_id": optional(text),
+    "model_framework": optional(_framework),
+}
+"""What a model is looked for by."""
+
+_SAID: dict[str, Callable[[Any], Any]] = {
+    "tags": optional(_facts),
+    "properties": optional(_facts),
+    "description": optional(words),
+    "datasets": optional(_purposes),
+    "model_framework": optional(_framework),
+    "model_framework_version": optional(words),
+    "resource_configuration": optional(one_of(ResourceConfiguration)),
+}
+"""What is said of a model."""
 
 
 class Model(Guarded, metaclass=_Told):
@@ -99,6 +165,7 @@ class Model(Guarded, metaclass=_Told):
         SCIKITLEARN = "ScikitLearn"
         TENSORFLOW = "TensorFlow"
 
+    @takes(**_SEARCH, id=optional(text), version=optional(number))
     def __init__(
         self,
         workspace: Workspace | str | os.PathLike[str] | None,
@@ -137,7 +204,7 @@ class Model(Guarded, metaclass=_Told):
     ) -> ModelVersion:
         catalogue = self._core.catalogue
         found = catalogue.models(
-            name, tags=_wanted(tags), properties=_wanted(properties), run=run_id, framework=framework
+            name, tags=_marks(tags or ()), properties=_marks(properties or ()), run=run_id, framework=framework
         )
         fitting = [each for each in found if version is None or str(each.version) == str(version)]
         if not fitting:
@@ -148,6 +215,7 @@ class Model(Guarded, metaclass=_Told):
     # Registering and finding
 
     @staticmethod
+    @takes(**_SAID, model_path=pathlike, model_name=text, child_paths=optional(texts))
     def register(
         workspace: Workspace | str | os.PathLike[str] | None,
         model_path: str | os.PathLike[str],
@@ -192,6 +260,7 @@ class Model(Guarded, metaclass=_Told):
             return Model._of(core, models.register(core, model_name, path, children=child_paths, about=about))
 
     @classmethod
+    @takes(**_SAID, model_name=text, model_path=optional(pathlike), child_paths=optional(texts))
     def _from_run(
         cls,
         core: Core,
@@ -221,6 +290,7 @@ class Model(Guarded, metaclass=_Told):
         return found
 
     @staticmethod
+    @takes(**_SEARCH, dataset_id=optional(text))
     def list(
         workspace: Workspace | str | os.PathLike[str] | None,
         name: str | None = None,
@@ -243,8 +313,8 @@ class Model(Guarded, metaclass=_Told):
         core = places.opened(workspace)
         found = core.catalogue.models(
             name,
-            tags=_wanted(tags),
-            properties=_wanted(properties),
+            tags=_marks(tags or ()),
+            properties=_marks(properties or ()),
             run=run_id,
             framework=model_framework,
             latest=latest,
@@ -388,15 +458,18 @@ class Model(Guarded, metaclass=_Told):
         }
 
     @staticmethod
+    @takes(model_payload=mapping)
     def deserialize(workspace: Workspace | str | os.PathLike[str] | None, model_payload: Mapping[str, Any]) -> Model:
         """Find the model that `serialize` told of.
 
         :raises ModelNotFoundException: the workspace does not have it.
+        :raises UserErrorException: it tells of no model.
         """
-        return Model(workspace, id=model_payload["id"])
+        return Model(workspace, id=model_payload.get("id", ""))
 
     # What is done with it
 
+    @takes(target_dir=pathlike)
     def download(
         self, target_dir: str | os.PathLike[str] = ".", exist_ok: bool = False, exists_ok: bool | None = None
     ) -> str:
@@ -415,6 +488,7 @@ class Model(Guarded, metaclass=_Told):
             version = self._core.catalogue.model(self.name, self.version)
             return str(models.download(self._core, version, Path(target_dir).expanduser(), exist_ok=replace))
 
+    @takes(**_SAID)
     def update(
         self,
         tags: Mapping[str, Any] | None = None,
@@ -428,36 +502,39 @@ class Model(Guarded, metaclass=_Told):
         :param tags: all that it is to have from now on.
         :raises ModelNotFoundException: it has been deleted.
         """
-        wanted = None if tags is None else _texts("tags", tags)
         more = _more(None, sample_input_dataset, sample_output_dataset, resource_configuration)
         with _told_as(ModelNotFoundException), self._core.catalogue.transaction():
             gone: dict[str, str | None] = {}
-            if wanted is not None:
+            if tags is not None:
                 gone = dict.fromkeys(self._core.catalogue.model(self.name, self.version).tags)
-            self._change(description=description, tags={**gone, **(wanted or {})}, record=more)
+            self._change(description=description, tags={**gone, **(tags or {})}, record=more)
 
+    @takes(tags=_facts)
     def add_tags(self, tags: Mapping[str, Any]) -> None:
         """Add tags, or give those that it has another value.
 
         :raises ModelNotFoundException: it has been deleted.
         """
-        self._change(tags=_texts("tags", tags))
+        self._change(tags=tags)
 
+    @takes(tags=_names)
     def remove_tags(self, tags: Iterable[str]) -> None:
         """Remove tags, by name; it is no error if there are none of these.
 
         :raises ModelNotFoundException: it has been deleted.
         """
-        self._change(tags=dict.fromkeys([tags] if isinstance(tags, str) else tags))
+        self._change(tags=dict.fromkeys(tags))
 
+    @takes(properties=_facts)
     def add_properties(self, properties: Mapping[str, Any]) -> None:
         """Add properties; those that there are stay as they are.
 
         :raises WebserviceException: it has one of them already, with another value.
         :raises ModelNotFoundException: it has been deleted.
         """
-        self._change(properties=_texts("properties", properties))
+        self._change(properties=properties)
 
+    @takes(add_tags=optional(_facts), remove_tags=optional(_names), add_properties=optional(_facts))
     def update_tags_properties(
         self,
         add_tags: Mapping[str, Any] | None = None,
@@ -470,10 +547,11 @@ class Model(Guarded, metaclass=_Told):
         :raises ModelNotFoundException: it has been deleted.
         """
         self._change(
-            tags={**dict.fromkeys(remove_tags or ()), **_texts("tags", add_tags or {})},
-            properties=_texts("properties", add_properties or {}),
+            tags={**dict.fromkeys(remove_tags or ()), **(add_tags or {})},
+            properties=add_properties or {},
         )
 
+    @takes(datasets=_purposes)
     def add_dataset_references(self, datasets: Iterable[tuple[str, Any]]) -> None:
         """Record more data sets with it.
 
@@ -513,6 +591,7 @@ class Model(Guarded, metaclass=_Told):
             self._version = self._core.catalogue.change_model(self.name, self.version, **changes)
 
     @staticmethod
+    @takes(model_name=text, version=optional(number))
     def get_model_path(
         model_name: str,
         version: int | None = None,
@@ -552,9 +631,10 @@ class Model(Guarded, metaclass=_Told):
         )
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name in _DEPLOYING:
-            raise AttributeError(f"{type(self).__name__} has no {name}: {_NO_SERVICES}")
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise lacking(type(self), name, _DEPLOYING)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _found_again, (self._core.root, self._version)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Model) and (self._core.root, self.id) == (other._core.root, other.id)
@@ -564,6 +644,10 @@ class Model(Guarded, metaclass=_Told):
 
     def __repr__(self) -> str:
         return f"Model(name={self.name}, id={self.id}, version={self.version}, tags={self.tags})"
+
+
+def _found_again(root: Path, version: ModelVersion) -> Model:
+    return Model._of(places.core_at(root), version)
 
 
 # -- what is said of a model ---------------------------------------------------------------------------------
@@ -587,8 +671,8 @@ def _about(**said: Unpack[_Said]) -> models.About:
         description=said.get("description") or "",
         framework=said.get("model_framework"),
         framework_version=said.get("model_framework_version"),
-        tags=_texts("tags", said.get("tags") or {}),
-        properties=_texts("properties", said.get("properties") or {}),
+        tags=_facts(said.get("tags") or {}),
+        properties=_facts(said.get("properties") or {}),
         more=_more(
             said.get("datasets"),
             said.get("sample_input_dataset"),
@@ -606,7 +690,7 @@ def _more(
 ) -> dict[str, Any]:
     """What is recorded of a model besides its columns, as far as it was said."""
     said = {
-        "datasets": None if datasets is None else [[str(purpose), _text(each)] for purpose, each in datasets],
+        "datasets": None if datasets is None else [[purpose, each] for purpose, each in _purposes(datasets)],
         "sample_input_dataset": None if sample_input is None else _text(sample_input),
         "sample_output_dataset": None if sample_output is None else _text(sample_output),
         "resource_configuration": None if resources is None else resources.serialize(),
@@ -616,31 +700,6 @@ def _more(
 
 def _text(dataset: Any) -> str:
     return str(getattr(dataset, "id", None) or dataset)
-
-
-def _texts(what: str, marks: Mapping[str, Any]) -> dict[str, str]:
-    if not isinstance(marks, Mapping):
-        raise UserErrorException(f"{what} are a dictionary, not {marks!r}", hint="{'area': 'flowers'} is one")
-    return {str(name): "" if value is None else str(value) for name, value in marks.items()}
-
-
-def _wanted(marks: Marks | None) -> dict[str, str | None]:
-    """Names, and pairs of a name and a value, as the catalogue looks for them.
-
-    >>> _wanted(["kind", ["area", "flowers"]])
-    {'kind': None, 'area': 'flowers'}
-    """
-    if isinstance(marks, str):
-        return {marks: None}
-    if isinstance(marks, Mapping):
-        return {str(name): None if value is None else str(value) for name, value in marks.items()}
-    found: dict[str, str | None] = {}
-    for each in marks or ():
-        name, *value = (each,) if isinstance(each, str) else each
-        if len(value) > 1:
-            raise UserErrorException(f"a name, or a name and a value, is wanted, not {each!r}")
-        found[name] = str(value[0]) if value else None
-    return found
 
 
 # -- where a model's files are -------------------------------------------------------------------------------

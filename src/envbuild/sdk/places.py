@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envbuild import layout
-from envbuild.sdk.exceptions import UserErrorException, user_errors
+from envbuild.errors import EnvbuildError
+from envbuild.sdk.exceptions import UserErrorException
 from envbuild.workspace import Workspace as Core
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ def root_of(named: str | os.PathLike[str] | None = None) -> Path:
     """
     if isinstance(named, os.PathLike):
         return Path(os.path.abspath(os.path.expanduser(named)))  # noqa: PTH100, PTH111
-    with user_errors():
+    try:
         return Path(layout.workspace_root() if named is None else layout.workspace_at(named))
+    except EnvbuildError as error:
+        raise UserErrorException(str(error), hint=error.hint) from error
 
 
 def name_of(root: Path) -> str | None:

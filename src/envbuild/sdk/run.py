@@ -7,6 +7,7 @@ What a run logs, notes and keeps as files is the same for its script and for eve
 from __future__ import annotations
 
 import builtins
+import contextlib
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from envbuild.digest import Digest
 from envbuild.errors import Damaged, NotFound
 from envbuild.inside.envbuild import run as inside
 from envbuild.inside.envbuild.events import NOTED
+from envbuild.regular import open_regular
 from envbuild.sdk import following
 from envbuild.sdk.exceptions import (
     ActivityFailedException,
@@ -195,7 +197,7 @@ class Run(inside.Run):
         found["target"] = record.get("compute") or record["target"]
         found["properties"] = self.get_properties()
         found["runDefinition"] |= {
-            "script": words[head - 1] if head else None,
+            "script": words[head - 1] if head > 1 else None,
             "arguments": words[head:],
             "target": found["target"],
             "environmentVariables": record["variables"],
@@ -209,7 +211,10 @@ class Run(inside.Run):
     def get_details_with_logs(self) -> dict[str, Any]:
         """As `get_details`, with the text of each log in the place of its path."""
         found = self.get_details()
-        texts = {name: Path(path).read_text("utf-8", "replace") for name, path in found["logFiles"].items()}
+        texts = {}
+        for name, path in found["logFiles"].items():
+            with open_regular(Path(path)) as stream:
+                texts[name] = stream.read().decode("utf-8", "replace")
         return {**found, "logFiles": texts}
 
     def get_all_logs(self, destination: str | os.PathLike[str] | None = None) -> builtins.list[str]:
@@ -243,10 +248,12 @@ class Run(inside.Run):
         if not self._online:
             return self.get_details()
         try:
-            if show_output:
+            if show_output and sys.stdout is not None:
                 record = following.follow(self._core, self.id, sys.stdout)
             else:
                 record = following.wait(self._core, self.id)
+        except NotFound as error:
+            raise UserErrorException(f"run {self.id} has been deleted") from error
         except KeyboardInterrupt as error:
             raise ExperimentExecutionException(
                 f"waiting for run {self.id} was interrupted; the run goes on",
@@ -264,16 +271,19 @@ class Run(inside.Run):
         One that waits to be started is over at once; others are given a moment to end, together with their children.
         In the script of the run itself this warns, as `envbuild.inside` says.
 
-        :raises UserErrorException: it was started by another user.
+        :raises UserErrorException: it was started by another user, or one of its children was.
         """
-        if not self._online or self._is_interactive or os.environ.get("ENVBUILD_RUN_ID") == self.id:
+        if not self._online or os.environ.get("ENVBUILD_RUN_ID") == self.id:
             super().cancel()
             return
-        for child in self.get_children():
-            child.cancel()
-        with user_errors():
-            if self._core.cancel(self.id):
-                self._tell("cancel", "cancel", True)
+        refused = []
+        for run in [*self.get_children(recursive=True), self]:
+            try:
+                run._stop()  # type: ignore[attr-defined]
+            except UserErrorException as error:
+                refused.append(error)
+        if refused:
+            raise refused[0]
 
     # What it was run with
 
@@ -299,10 +309,11 @@ class Run(inside.Run):
         place.parent.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, each in files.items():
-                info = zipfile.ZipInfo(name)
+                # What is no text cannot be said in a zip file.
+                info = zipfile.ZipInfo(os.fsencode(name).decode("utf-8", "replace"))
                 is_link = "link" in each
                 info.external_attr = (0o120777 if is_link else 0o100755 if each.get("executable") else 0o100644) << 16
-                data = each["link"].encode() if is_link else self._core.store.read(Digest(each["sha256"]))
+                data = os.fsencode(each["link"]) if is_link else self._core.store.read(Digest(each["sha256"]))
                 archive.writestr(info, data)
         return str(place)
 
@@ -384,6 +395,20 @@ class Run(inside.Run):
     _tracked: str | None = None
     """A folder whose files become outputs when the run is completed."""
 
+    def _stop(self) -> None:
+        """Stop this run alone."""
+        if self._is_interactive:
+            self._end("Canceled")
+        elif os.environ.get("ENVBUILD_RUN_ID") == self.id:
+            super().cancel()
+        else:
+            with user_errors():
+                stopped = self._core.cancel(self.id)
+            if stopped:
+                # Its script may have seen to it that nothing can be noted; it is stopped all the same.
+                with contextlib.suppress(OSError):
+                    self._tell("cancel", "cancel", True)
+
     def _end(self, status: str, reason: str = "") -> None:
         if self._tracked is not None and status == "Completed":
             self.upload_folder("outputs", self._tracked)
@@ -410,11 +435,30 @@ class Run(inside.Run):
             self._core.recall(self.id)
 
 
+class _OfflineRun(Run):
+    """The run of a script that is part of none, and each child of that; Azure's name."""
+
+
+Run._offline = _OfflineRun
+
+
 def _restored(identity: str, experiment: str, folder: str | None) -> inside.Run:
-    return Run._make(identity, experiment, folder, None)
+    return (Run if folder else _OfflineRun)._make(identity, experiment, folder, None)
+
+
+def texts_of(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Tags as they are recorded.
+
+    :raises UserErrorException: they are no mapping, or a name in it is no text.
+    """
+    if not isinstance(tags, Mapping) or not all(isinstance(key, str) and key for key in tags):
+        raise UserErrorException(f"tags are a mapping of names to values, not {tags!r}")
+    return {key: "" if value is None else str(value) for key, value in tags.items()}
 
 
 def _record(core: Core, identity: str) -> dict[str, Any]:
+    if not isinstance(identity, str) or not re.fullmatch(r"[\w-]{1,255}", identity, re.ASCII):
+        raise UserErrorException(f"{identity!r} is no id of a run", hint="run.id is one")
     with user_errors():
         return core.run_record(identity) or core.run(identity)
 
@@ -443,6 +487,8 @@ def _runs(
 
 
 def _wanted(asked: str | Mapping[str, str | None] | None) -> Mapping[str, str | None] | None:
+    if not isinstance(asked, str | Mapping | None):
+        raise UserErrorException(f"a name, or a mapping of names to values, is wanted, not {asked!r}")
     return {asked: None} if isinstance(asked, str) else asked
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from envbuild.form import did_you_mean
 from envbuild.sdk.exceptions import RunConfigurationException
-from envbuild.sdk.guard import Guarded
+from envbuild.sdk.guard import Guarded, optional, pathlike_or_empty, takes
 from envbuild.sdk.run_sections import AmlComputeConfiguration as AmlComputeConfiguration
 from envbuild.sdk.run_sections import DataReferenceConfiguration as DataReferenceConfiguration
 from envbuild.sdk.run_sections import DockerConfiguration as DockerConfiguration
@@ -271,6 +271,7 @@ class RunConfiguration(Guarded):
 
     # Files
 
+    @takes(path=optional(pathlike_or_empty), name=optional(pathlike_or_empty))
     def save(
         self,
         path: str | os.PathLike[str] | None = None,
@@ -292,6 +293,7 @@ class RunConfiguration(Guarded):
         runconfig_files.save(self, Path(path or self._path or "."), name or self._name, separate_environment_yaml)
 
     @staticmethod
+    @takes(path=optional(pathlike_or_empty), name=optional(pathlike_or_empty))
     def load(path: str | os.PathLike[str], name: str | None = None) -> RunConfiguration:
         """Read a configuration that `save`, or Azure's SDK or command line, wrote.
 
@@ -304,6 +306,7 @@ class RunConfiguration(Guarded):
         return runconfig_files.load(Path(path or "."), name)
 
     @staticmethod
+    @takes(path=optional(pathlike_or_empty), name=pathlike_or_empty)
     def delete(path: str | os.PathLike[str], name: str) -> None:
         """Remove ``name`` from a project's folder; files of packages stay, since others may name them.
 

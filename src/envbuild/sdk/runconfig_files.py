@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from envbuild.form import did_you_mean
+from envbuild.reading import yaml
+from envbuild.reading.sources import Sources
 from envbuild.sdk import azure_files
 from envbuild.sdk.conda_dependencies import CondaDependencies
 from envbuild.sdk.definitions import folder_of
 from envbuild.sdk.environment import Environment, EnvironmentReference
-from envbuild.sdk.exceptions import RunConfigurationException, UserErrorException
+from envbuild.sdk.exceptions import RunConfigurationException, UserErrorException, user_errors
 from envbuild.sdk.run_sections import DataReferenceConfiguration, checked, folded, form_of, section_of
 from envbuild.sdk.runconfig import DEFAULT_ENVIRONMENT, FOLDERS, SECTIONS, SUFFIX, RunConfiguration
 
@@ -196,9 +198,9 @@ def _beside(file: Path, stem: str, text: str) -> Path:
 
 
 def _written(form: Mapping[str, Any]) -> str:
-    import yaml
+    import yaml as pyyaml
 
-    written: str = yaml.safe_dump(dict(form), sort_keys=False, allow_unicode=True, default_flow_style=False)
+    written: str = pyyaml.safe_dump(dict(form), sort_keys=False, allow_unicode=True, default_flow_style=False)
     return written
 
 
@@ -212,16 +214,15 @@ def _write(file: Path, text: str) -> None:
 
 
 def _read(file: Path) -> Mapping[str, Any]:
-    import yaml
-
+    sources = Sources(file.parent, {})
     try:
-        form = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunConfigurationException(f"{file} is not YAML: {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise RunConfigurationException(f"{file} cannot be read: {error.strerror}") from error
-    if not isinstance(form, Mapping):
-        raise RunConfigurationException(f"{file}: keys and values are wanted ('script: train.py')")
+        text = sources.text(file)
+    except ValueError as error:
+        raise RunConfigurationException(f"{file}: {error}") from error
+    with user_errors(RunConfigurationException):
+        marked = yaml.load(text, file, sources)
+        form = yaml.mapping(marked, file, sources)
+        sources.check()
     return form
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import difflib
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Any
 
 from envbuild.sdk.exceptions import ExperimentExecutionException, RunConfigurationException, UserErrorException
-from envbuild.sdk.guard import Guarded
+from envbuild.sdk.guard import Guarded, optional, pathlike_or_empty, takes
 from envbuild.sdk.runconfig import (
     DEFAULT_ENVIRONMENT,
     LOCAL,
@@ -93,7 +93,7 @@ class Submission:
             environment = environment.get_environment(workspace)
         if self.docker:
             environment = in_container(environment, self.docker)
-        found = [each.in_workspace(name, workspace) for name, each in self.named_data.items()]
+        found = [_in_run(each.in_workspace(name, workspace)) for name, each in self.named_data.items()]
         return replace(self, environment=environment, data=(*self.data, *found), named_data={}, docker=None)
 
 
@@ -130,6 +130,7 @@ class ScriptRunConfig(Guarded):
     source_directory: str | os.PathLike[str]
     run_config: RunConfiguration
 
+    @takes(source_directory=optional(pathlike_or_empty), script=optional(pathlike_or_empty))
     def __init__(
         self,
         source_directory: str | os.PathLike[str] = ".",
@@ -146,6 +147,12 @@ class ScriptRunConfig(Guarded):
         docker_runtime_config: DockerConfiguration | None = None,
     ) -> None:
         self.source_directory = source_directory
+        if run_config is not None and not isinstance(run_config, RunConfiguration):
+            raise RunConfigurationException(f"run_config: a RunConfiguration is wanted, not {run_config!r}")
+        if docker_runtime_config is not None and not isinstance(docker_runtime_config, DockerConfiguration):
+            raise RunConfigurationException(
+                f"docker_runtime_config: a DockerConfiguration is wanted, not {docker_runtime_config!r}"
+            )
         self.run_config = RunConfiguration() if run_config is None else run_config
         self._resume_from = resume_from
         self.script, self.arguments, self.command = script, arguments, command
@@ -153,7 +160,7 @@ class ScriptRunConfig(Guarded):
             self.compute_target = compute_target
         if environment is not None:
             self.environment = environment
-        if max_run_duration_seconds not in (None, NEVER):
+        if _seconds(max_run_duration_seconds) is not None:
             self.run_config = self.run_config.with_(max_run_duration_seconds=max_run_duration_seconds)
         self._no_container = docker_runtime_config is not None and not docker_runtime_config.use_docker
         if docker_runtime_config is not None:
@@ -234,7 +241,7 @@ class ScriptRunConfig(Guarded):
         self._check_what_is_run()
         source = _folder(self.source_directory)
         data = Data(config.data_references)
-        for position, each in enumerate(inputs):
+        for position, each in enumerate(listed(inputs, "inputs")):
             data.add(each, f"inputs[{position}]")
         script: str | None = None
         if self.command:
@@ -257,7 +264,7 @@ class ScriptRunConfig(Guarded):
             environment=environment,
             target=LOCAL if config.target == ONE_RUN_CLUSTER else config.target,
             variables=_variables(config.environment_variables),
-            data=tuple(data.references.values()),
+            data=tuple(map(_in_run, data.references.values())),
             named_data=dict(data.named),
             collect_outputs=bool(config.history.output_collection),
             take_snapshot=bool(config.history.snapshot_project),
@@ -498,9 +505,19 @@ def _mapping(given: object, where: str) -> Mapping[Any, Any]:
     return given or {}
 
 
+def _in_run(reference: DataReference) -> DataReference:
+    """The reference, without a place that is no run's to write to: an absolute one is that of Azure's container."""
+    absolute = reference.path_on_compute is not None and PurePosixPath(reference.path_on_compute).is_absolute()
+    return replace(reference, path_on_compute=None) if absolute else reference
+
+
 def _seconds(asked: Any) -> float | None:
-    if asked is None or asked == NEVER:
+    is_number = isinstance(asked, Real) and not isinstance(asked, bool)
+    if asked is None or (is_number and asked == NEVER):
         return None
-    if isinstance(asked, bool) or not isinstance(asked, Real) or not math.isfinite(asked) or asked <= 0:
-        raise RunConfigurationException(f"max_run_duration_seconds: more than 0 is wanted, not {asked!r}")
+    if not is_number or not 0 < asked <= TIMEOUT_MAX:
+        raise RunConfigurationException(
+            f"max_run_duration_seconds: more than 0 is wanted, and at most {TIMEOUT_MAX:.0f}, not {asked!r}",
+            hint="leave it out, or say None, for a run that may take any time",
+        )
     return float(asked)

@@ -18,13 +18,15 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
 from envbuild import layout
 from envbuild.form import did_you_mean
 from envbuild.progress import counted
 from envbuild.sdk import places, tables
+from envbuild.sdk.absent import lacking
 from envbuild.sdk.exceptions import UserErrorException
+from envbuild.sdk.guard import optional, pathlike, pathlike_or_empty, takes, text
 
 if TYPE_CHECKING:
     from envbuild.sdk.authentication import AbstractAuthentication
@@ -54,6 +56,16 @@ _PARTS = (
     layout.STORE,
 )  # fmt: skip
 """What a workspace's folder has of it; the store, by which it is known, goes last."""
+
+
+_ABSENT = {
+    "datasets": "data are files in a datastore; hand Datastore.path('folder').as_mount() to the script",
+    "get_default_keyvault": "there is no key vault; name variables in Environment.secrets, and set them for a run",
+    "get_mlflow_tracking_uri": "metrics are those of Run.log and Run.get_metrics",
+    "images": "Azure has withdrawn them; ws.environments has the environments",
+    "linked_services": "it is linked to no services; Datastore.register_local names a folder of data",
+    "tags": "experiments, runs and models have tags",
+}
 
 
 class _Resources(TypedDict, total=False):
@@ -94,6 +106,11 @@ class Workspace:
     :raises UserErrorException: what is said can be neither a name nor a path.
     """
 
+    @takes(
+        subscription_id=optional(pathlike_or_empty),
+        resource_group=optional(text),
+        workspace_name=optional(pathlike_or_empty),
+    )
     def __init__(
         self,
         subscription_id: str | os.PathLike[str] | None = None,
@@ -126,6 +143,7 @@ class Workspace:
         return workspace if isinstance(workspace, Workspace) else Workspace._at(places.opened(workspace).root)
 
     @classmethod
+    @takes(name=text, path=optional(pathlike))
     def create(
         cls,
         name: str,
@@ -164,6 +182,7 @@ class Workspace:
         return made
 
     @classmethod
+    @takes(name=optional(pathlike_or_empty))
     def get(
         cls,
         name: str | os.PathLike[str] | None = None,
@@ -189,6 +208,7 @@ class Workspace:
         return found
 
     @classmethod
+    @takes(path=optional(pathlike_or_empty), _file_name=optional(pathlike))
     def from_config(
         cls,
         path: str | os.PathLike[str] | None = None,
@@ -233,6 +253,7 @@ class Workspace:
         """The workspaces that have a name, by that; in lists, as Azure has them, of one each."""
         return {name: [cls._at(places.root_of(name), subscription_id, resource_group)] for name in places.named()}
 
+    @takes(path=optional(pathlike_or_empty), file_name=optional(pathlike))
     def write_config(self, path: str | os.PathLike[str] | None = None, file_name: str | None = None) -> Path:
         """Write what `from_config` reads, ``.azureml/config.json`` below a folder, by default the current one.
 
@@ -351,6 +372,7 @@ class Workspace:
 
         return {name: Datastore(self, name) for name in names_in(self)}
 
+    @takes(run_id=text)
     def get_run(self, run_id: str) -> Run:
         """A run of it by its id.
 
@@ -373,7 +395,7 @@ class Workspace:
         """
         from envbuild.sdk.datastore import Datastore
 
-        Datastore(self, name if isinstance(name, str) else name.name).set_as_default()
+        Datastore(self, name.name if isinstance(name, Datastore) else name).set_as_default()
 
     def get_default_compute_target(self, type: str = "CPU") -> ComputeTarget:  # noqa: A002  Azure's name for it
         """This machine, whatever type is asked for."""
@@ -393,7 +415,10 @@ class Workspace:
         if not self._is_made:
             raise UserErrorException(f"there is no workspace in {self.root}", hint="nothing was ever recorded there")
         going = _entries(self.root / layout.QUEUE)
-        going += [run for run in _entries(self.root / layout.RUNS) if self._core.is_supervised(run)]
+        for run in _entries(self.root / layout.RUNS):
+            # Whoever minded it may still be tidying up after its end.
+            if self._core.is_supervised(run) and not (self._core.run_folder(run) / layout.END).exists():
+                going.append(run)
         if going:
             raise UserErrorException(
                 f"workspace {self.name!r} has {counted(len(going), 'run')} going on: {', '.join(going[:5])}",
@@ -469,6 +494,9 @@ class Workspace:
         """As a project that is moved, workspace and all, finds it again."""
         return str(self.root.relative_to(folder) if self.root.is_relative_to(folder) else self.root)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise lacking(type(self), name, _ABSENT)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Workspace) and self._root == other._root
 
@@ -492,7 +520,7 @@ def _read_config(file: Path) -> Mapping[str, Any]:
     try:
         # The portal's own download begins with a byte order mark.
         content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserErrorException(f"{file} cannot be read: {error}", hint="Workspace.write_config writes one") from error
     return content if isinstance(content, dict) else {}
 

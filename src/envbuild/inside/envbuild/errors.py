@@ -34,5 +34,5 @@ class ModelNotFoundException(WebserviceException):
     """There is no model of that name, or no such version of it."""
 
 
-class ModelPathNotFoundException(WebserviceException):
-    """The files that were to be a model are not there."""
+class ModelPathNotFoundException(WebserviceException, FileNotFoundError):
+    """The files that were to be a model are not there; Python's `FileNotFoundError` too."""

@@ -20,7 +20,7 @@ These are metrics. Notes are of the kinds in `NOTED`, and have a file of their o
     cancel              null: somebody has asked the run to end
 
 JSON has no numbers for what is not finite, so these are the texts ``NaN``, ``Infinity`` and ``-Infinity``, and
-whoever reads one of them takes it for the number.
+whoever reads one of them takes it for the number. Nothing is nested deeper than a hundred times.
 
 `File` and `Memory` take events, `read` gives back what can be read of a file, `Logged` and `Noted` are what the events
 of a run amount to. Both ends of the file use this module: the script's Python, and envbuild when it shows a run.
@@ -31,6 +31,8 @@ from __future__ import annotations
 import os
 import time
 
+from .files import open_file, open_to_append
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -40,7 +42,13 @@ NOTED = frozenset(("tag", "untag", "property", "error", "display_name", "descrip
 """The kinds of events that are notes; all others are metrics."""
 
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+_TEXTS = frozenset(("tag", "property", "error", "display_name", "description"))
+_TABLES = frozenset(("row", "table"))
+_DEEPEST = 100
 _BLOCK = 1 << 18
+_MOST_KEPT = 32
+_kept: set[int] = set()
+"""The descriptors that are kept open between one event and the next; forks have copies of their own."""
 
 
 def event(kind: str, name: str, value: Any, step: Any = None, description: str = "") -> dict[str, Any]:
@@ -55,9 +63,9 @@ class File:
     """Appends events to a file; threads, processes and forks of them may do so at the same time.
 
     An event is one write at the end of the file, which no other write can come between. The file is made with the
-    first event.
+    first event, and the first few dozen files stay open for more.
 
-    :raises OSError: the event could not be written, as when the disk is full.
+    :raises OSError: the event could not be written, as when the disk is full or no file is at that path.
     """
 
     def __init__(self, path: str) -> None:
@@ -76,7 +84,15 @@ class File:
         if self._torn:
             # Half an event is lost; the next one must not be lost with it.
             line = b"\n" + line
-        written = os.write(self._opened[0] if self._opened else self._open(), line)
+        if self._opened or self._stays_open():
+            written = os.write(self._opened[0], line)
+        else:
+            # Not one that is closed for another's sake: a thread might be about to write to that.
+            descriptor = open_to_append(self.path)
+            try:
+                written = os.write(descriptor, line)
+            finally:
+                os.close(descriptor)
         self._torn = written != len(line)
         if self._torn:
             raise OSError(f"{self.path}: only {written} of {len(line)} bytes could be written")
@@ -85,14 +101,18 @@ class File:
         """What was written so far, by whomever."""
         return read(self.path)
 
-    def _open(self) -> int:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    def _stays_open(self) -> bool:
+        if len(_kept) >= _MOST_KEPT:
+            return False
+        descriptor = open_to_append(self.path)
+        _kept.add(descriptor)
         # Of two threads that come here at a time both open it, and from then on use the first.
-        self._opened.append(os.open(self.path, flags, 0o644))
-        return self._opened[0]
+        self._opened.append(descriptor)
+        return True
 
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close, kept: set[int] = _kept) -> None:
         for descriptor in getattr(self, "_opened", ()):
+            kept.discard(descriptor)
             close(descriptor)
 
 
@@ -116,9 +136,8 @@ def read(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
 
     A line that was torn by a crash, and anything else that is no event, is passed over.
     """
-    try:
-        stream = open(path, "rb")  # noqa: SIM115 (closed below)
-    except FileNotFoundError:
+    stream = open_file(path)
+    if stream is None:
         return
     with stream:
         while True:
@@ -126,8 +145,39 @@ def read(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
             if not lines:
                 return
             for found in _parsed(lines):
-                if isinstance(found, dict) and isinstance(found.get("name"), str) and "value" in found:
+                if _is_event(found):
                     yield found
+
+
+def _is_event(found: Any) -> bool:
+    if found.__class__ is not dict or "value" not in found or found.get("name").__class__ is not str:
+        return False
+    kind, value = found.get("kind", "metric"), found["value"]
+    if kind == "metric" and value.__class__ is float:
+        # What most of them are.
+        return True
+    if not isinstance(kind, str) or not _is_shallow(value):
+        return False
+    if kind in _TEXTS or kind == "image":
+        return isinstance(value, str)
+    if kind == "list":
+        return isinstance(value, list)
+    return kind not in _TABLES or isinstance(value, dict)
+
+
+def _is_shallow(value: Any) -> bool:
+    """Whether lists and mappings are nested no deeper than whoever takes them apart can go."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            each
+            for many in level
+            if isinstance(many, (list, dict))
+            for each in (many.values() if isinstance(many, dict) else many)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _parsed(lines: list[bytes]) -> list[Any]:
@@ -168,8 +218,8 @@ class Noted:
         tags: Mapping[str, str] | None = None,
         properties: Mapping[str, str] | None = None,
     ) -> None:
-        self.tags: dict[str, str] = dict(tags or {})
-        self.properties: dict[str, str] = dict(properties or {})
+        self.tags = _texts(tags)
+        self.properties = _texts(properties)
         self.errors: list[str] = []
         self.display_name: str | None = None
         self.description: str | None = None
@@ -228,6 +278,10 @@ class Logged:
         and rows and tables become a mapping of each column to all of its values.
         """
         return {name: _together(logged) for name, logged in self._metrics.items()}
+
+
+def _texts(found: Mapping[str, Any] | None) -> dict[str, str]:
+    return {key: value for key, value in (found or {}).items() if isinstance(value, str)}
 
 
 def _finite(value: Any) -> Any:

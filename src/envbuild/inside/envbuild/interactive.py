@@ -24,6 +24,7 @@ from .record import (
     ENDED,
     INBOX,
     LEASE,
+    LONGEST,
     METRICS,
     NOTES,
     REQUEST,
@@ -144,10 +145,11 @@ def begin(
     :raises ValueError: a name is none, there is a run of that id already, or no such parent.
     :raises OSError: the workspace cannot be written to.
     """
-    if not is_name(experiment, 100):
+    if not is_name(experiment, LONGEST):
         raise ValueError(f"{experiment!r} is no name for an experiment: letters, digits, '-' and '_' make one")
-    identity = identity or new_id(experiment)
-    if not is_name(identity):
+    if not identity:
+        identity = new_id(experiment)
+    elif not is_name(identity):
         raise ValueError(f"{identity!r} is no id for a run: letters, digits, '-' and '_' make one")
     request = requested(
         identity,
@@ -163,7 +165,7 @@ def begin(
         git=git,
     )
     runs = os.path.join(os.path.abspath(workspace), RUNS)
-    if parent is not None and not (is_name(parent) and os.path.isdir(os.path.join(runs, parent))):
+    if parent is not None and not (is_name(parent, LONGEST) and os.path.isdir(os.path.join(runs, parent))):
         raise ValueError(f"there is no run {parent!r} to be the parent")
     os.makedirs(runs, exist_ok=True)
     held = Interactive(identity, os.path.join(runs, identity))
@@ -242,7 +244,8 @@ def status_of(folder: str) -> str:
 
 def new_id(experiment: str) -> str:
     """A run's id: experiment, seconds since 1970, and something that nobody else has drawn."""
-    return f"{experiment}_{int(time.time())}_{os.urandom(4).hex()}"
+    # No longer than a file may be called.
+    return f"{experiment[:200]}_{int(time.time())}_{os.urandom(4).hex()}"
 
 
 def _write(path: str, content: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .events import Logged
+from .files import as_path
 from .stored import Stored
 from .tagged import Tagged
 from .values import is_many, plain, plain_any, plain_list
@@ -40,12 +41,13 @@ class Measured(Tagged, Stored):
         """Log one row of a table, a value for each column."""
         self._log("row", name, plain_any(columns), None, description)
 
-    def log_table(self, name: str, value: dict[str, Any], description: str = "") -> None:
+    def log_table(self, name: str, value: Any, description: str = "") -> None:
         """Log a table, a list of values for each column.
 
-        :raises UserErrorException: ``value`` is not a mapping.
+        :param value: a mapping, or a data frame of pandas'.
+        :raises UserErrorException: it is neither.
         """
-        self._log("table", name, self._mapping(name, value), None, description)
+        self._log("table", name, self._mapping(name, _columns(value)), None, description)
 
     def log_image(
         self, name: str, path: str | os.PathLike[str] | None = None, plot: Any = None, description: str = ""
@@ -54,10 +56,11 @@ class Measured(Tagged, Stored):
 
         It comes to lie under ``outputs/images``; each image that is logged under one name has its own file.
 
-        :raises UserErrorException: both or neither were given.
+        :raises UserErrorException: both or neither were given, or ``path`` is none.
         """
         if (path is None) == (plot is None):
             raise self._user_error(f"image {name!r}: give either a path or a plot")
+        path = None if path is None else self._checked(as_path, path)
         suffix = os.path.splitext(os.fspath(path))[1] if path is not None else ".png"
         kept = self._folder.free(f"images/{_as_file_name(name)}{suffix}")
         if path is not None:
@@ -105,6 +108,17 @@ class Measured(Tagged, Stored):
         if not isinstance(value, dict):
             raise self._user_error(f"metric {name!r}: a mapping of columns to values is wanted, not {value!r:.80}")
         return plain_any(value)
+
+
+def _columns(value: Any) -> Any:
+    to_dict = getattr(value, "to_dict", None)
+    if not callable(to_dict):
+        return value
+    try:
+        return to_dict("list")
+    except TypeError:
+        # A single column, as pandas has them too, is no table.
+        return value
 
 
 def _as_file_name(name: str) -> str:

@@ -10,6 +10,7 @@ import os
 import time
 
 from .events import NOTED, File, Logged, Memory, Noted, read
+from .files import open_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +25,21 @@ METRICS = "metrics.jsonl"
 NOTES = "notes.jsonl"
 
 ENDED = ("Completed", "Failed", "Canceled")
+LONGEST = 255
+"""How long the name of an experiment may be, and a run's id that was made from it; so long may a file be called."""
 NO_ENVIRONMENT = {"name": None, "version": None, "id": "", "definition_digest": ""}
 """What is recorded of the environment of a run that is in none of envbuild's."""
 
 _WAITING = "Queued"
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("id", "type", "experiment", "name", "parent", "status", "target", "snapshot", "reason"), (str,)),
+    **dict.fromkeys(("environment", "git", "tags", "properties", "seconds"), (dict,)),
+    **dict.fromkeys(("created_at", "started_at", "ended_at"), (int, float)),
+    "command": (list,),
+}
+_LAST_MOMENT = 253402300799
+"""The end of the year 9999; no calendar here goes any further."""
 
 
 class InFolder:
@@ -49,15 +61,16 @@ class InFolder:
     def noted(self) -> Noted:
         """What was noted so far."""
         known = self.request()
-        return Noted(self._notes.events(), _mapping(known.get("tags")), _mapping(known.get("properties")))
+        return Noted(self._notes.events(), known.get("tags"), known.get("properties"))
 
     def request(self) -> dict[str, Any]:
-        """What the run is; empty where that is not written yet."""
-        return read_json(os.path.join(self.folder, REQUEST)) or {}
+        """What the run is; empty where that is not written yet. What cannot be so is as if it were not said."""
+        return _sensible(read_json(os.path.join(self.folder, REQUEST)) or {})
 
     def end(self) -> dict[str, Any] | None:
         """What came of the run, or `None`."""
-        return read_json(os.path.join(self.folder, END))
+        found = read_json(os.path.join(self.folder, END))
+        return None if found is None else _sensible(found)
 
     def status(self) -> str:
         """How far the run has come; a run whose process was killed has failed."""
@@ -159,8 +172,8 @@ def requested(
 
 def ended(request: dict[str, Any], status: str, reason: str) -> dict[str, Any]:
     """What ``end.json`` says of a run that ends now; its outputs are taken into the store later on."""
-    now = time.time()
-    seconds = {**request.get("seconds", {}), "running": now - request.get("created_at", now)}
+    now, known = time.time(), _sensible(request)
+    seconds = {**known.get("seconds", {}), "running": now - known.get("created_at", now)}
     return {
         "status": status,
         "exit_code": None,
@@ -173,18 +186,23 @@ def ended(request: dict[str, Any], status: str, reason: str) -> dict[str, Any]:
 
 
 def children_of(folder: str) -> list[str]:
-    """The folders of the children of the run in ``folder``, in the order in which they were made."""
+    """The folders of the children of the run in ``folder``, in the order in which they were made.
+
+    Both have to say so: what one script has written makes no other run its child.
+    """
+    identity = os.path.basename(os.path.abspath(folder))
     every = dict.fromkeys(Noted(read(os.path.join(folder, NOTES))).children)
-    return [beside for each in every for beside in [related(folder, each)] if beside is not None]
+    found = [beside for each in every if each != identity for beside in [related(folder, each)] if beside is not None]
+    return [beside for beside in found if InFolder(beside).request().get("parent") == identity]
 
 
 def related(folder: str, identity: str) -> str | None:
     """The folder of another run of the workspace, or `None` if there is no such run."""
     # What scripts have written is no reason to go anywhere else.
-    if not is_name(identity):
+    if not is_name(identity, LONGEST):
         return None
     beside = os.path.join(os.path.dirname(os.path.abspath(folder)), identity)
-    return beside if os.path.isfile(os.path.join(beside, REQUEST)) else None
+    return beside if not os.path.islink(beside) and os.path.isfile(os.path.join(beside, REQUEST)) else None
 
 
 def workspace_of(folder: str) -> str | None:
@@ -208,30 +226,36 @@ def is_held(folder: str) -> bool:
     """Whether some process holds the run's lease, and so will record its end; so it is taken where there is none."""
     import fcntl
 
-    try:
-        lease = os.open(os.path.join(folder, LEASE), os.O_RDONLY)
-    except FileNotFoundError:
+    lease = open_file(os.path.join(folder, LEASE))
+    if lease is None:
         return True
-    try:
-        fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lease)
+    with lease:
+        try:
+            fcntl.flock(lease, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
     return False
 
 
 def read_json(path: str) -> dict[str, Any] | None:
-    """What a JSON file says; `None` if it is not there, or damaged."""
+    """What a JSON file says, a mapping; `None` if it is not there, or damaged."""
     import json
 
     try:
-        with open(path, encoding="utf-8") as stream:
-            found = json.load(stream)
-    except (OSError, ValueError):
+        stream = open_file(path)
+        if stream is None:
+            return None
+        with stream:
+            found = json.loads(stream.read().decode("utf-8"))
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
 
-def _mapping(found: Any) -> dict[str, str]:
-    return found if isinstance(found, dict) else {}
+def _sensible(found: dict[str, Any]) -> dict[str, Any]:
+    """What of it is of the kind that it should be; scripts can write what they like."""
+    return {key: value for key, value in found.items() if key not in _KINDS or _is_sensible(value, _KINDS[key])}
+
+
+def _is_sensible(value: Any, kinds: tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and (not isinstance(value, (int, float)) or 0 <= value <= _LAST_MOMENT)

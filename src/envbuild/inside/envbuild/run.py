@@ -13,6 +13,7 @@ import time
 from .errors import ModelPathNotFoundException, RunEnvironmentException, UserErrorException
 from .files import Folder
 from .measured import Measured
+from .partial import Partial
 from .record import InFolder, InMemory, children_of, related, requested, workspace_of
 
 TYPE_CHECKING = False
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, Type
 
     from .model import Model
+    from .workspace import Workspace
 
 __all__ = ["Environment", "Experiment", "Run", "RunEnvironmentException", "UserErrorException"]
 
@@ -46,11 +48,17 @@ class Environment:
         return f"Environment(name={self.name!r}, version={self.version!r}, id={self.id!r})"
 
 
-class Experiment:
-    """The name that runs are gathered under."""
+class Experiment(Partial):
+    """The name that runs are gathered under.
 
-    def __init__(self, name: str) -> None:
+    :ivar name: the name.
+    """
+
+    name: str
+
+    def __init__(self, name: str, run: Run) -> None:
         self.name = name
+        self._run = run
 
     def __repr__(self) -> str:
         return f"Experiment(name={self.name!r})"
@@ -59,15 +67,16 @@ class Experiment:
         return self.name
 
     @property
-    def workspace(self) -> None:
-        """Not to be had inside a run.
+    def workspace(self) -> Workspace:
+        """The workspace that the run is recorded in.
 
-        :raises RunEnvironmentException: always; it says what to use.
+        :raises RunEnvironmentException: the script is not part of a run, or the workspace is out of reach.
         """
-        raise RunEnvironmentException(
-            "a script in a run has no workspace at hand: models are registered with run.register_model(…), "
-            "and all else is done where envbuild is installed"
-        )
+        from .workspace import NO_RUN, Workspace
+
+        if not self._run._online:
+            raise self._run._no_run_error(NO_RUN)
+        return Workspace._at(self._run._workspace())
 
 
 class _OnClassToo:
@@ -102,6 +111,8 @@ class Run(Measured):
     _no_run_error: Type[Exception] = RunEnvironmentException
     """What a want of a run, or of something that a run may lack, is raised as."""
     _no_model_path_error: Type[Exception] = ModelPathNotFoundException
+    _offline: Type[Run]
+    """What a script of its own is given; `_OfflineRun`."""
 
     def __init__(self, identity: str, experiment: str, folder: str | None, environment: Environment | None) -> None:
         self.id = identity
@@ -109,7 +120,7 @@ class Run(Measured):
         self._online = folder is not None
         self._prints = folder is None
         self._environment = environment
-        self._folder = Folder(folder if folder is not None else os.getcwd())
+        self._folder = Folder(folder) if folder is not None else Folder(os.getcwd(), own=True)
         self._record: Any = InFolder(self._folder.root) if self._online else InMemory(requested(identity, experiment))
         # Of a run without a folder; all others find theirs by what is written.
         self._parent: Run | None = None
@@ -151,7 +162,7 @@ class Run(Measured):
 
     @classmethod
     def _offline_run(cls) -> Run:
-        return cls._make(f"OfflineRun_{os.urandom(16).hex()}", "offline", None, None)
+        return cls._offline._make(f"OfflineRun_{os.urandom(16).hex()}", "offline", None, None)
 
     @classmethod
     def _make(cls, identity: str, experiment: str, folder: str | None, environment: Environment | None) -> Run:
@@ -182,7 +193,7 @@ class Run(Measured):
     @property
     def experiment(self) -> Experiment:
         """The experiment that it belongs to."""
-        return Experiment(self._experiment)
+        return Experiment(self._experiment, self)
 
     @property
     def type(self) -> str:
@@ -386,15 +397,15 @@ class Run(Measured):
         known = {
             "tags": tags,
             "properties": properties,
-            "model_framework": None if model_framework is None else str(model_framework),
-            "model_framework_version": model_framework_version,
+            "framework": model_framework,
+            "framework_version": model_framework_version,
             "description": description,
         }
         try:
             if not self._online:
                 return model.keep(model_name, place, known)
             name = os.path.relpath(place, self._folder.root).replace(os.sep, "/")
-            return model.register(self.id, self._workspace(), model_name, name, known)
+            return model.register_of_run(self.id, self._workspace(), model_name, name, known)
         except RunEnvironmentException as error:
             raise self._no_run_error(str(error)) from error
         except UserErrorException as error:
@@ -428,7 +439,10 @@ class Run(Measured):
         self._end("Failed", said)
 
     def cancel(self) -> None:
-        """End a child. Of a submitted run this warns: a script cannot cancel the run that it is part of, only end."""
+        """End a child, and the children of that which end in the same way.
+
+        Of a submitted run this warns: a script cannot cancel the run that it is part of, only end.
+        """
         if self._online and not self._is_interactive:
             import warnings
 
@@ -437,7 +451,10 @@ class Run(Measured):
                 f"or use 'envbuild runs cancel {self.id}'",
                 stacklevel=2,
             )
-        self._end("Canceled")
+            return
+        for run in [*self._descendants({self.id}), self]:
+            if not run._online or run._is_interactive:
+                run._end("Canceled")
 
     # How it is done
 
@@ -514,12 +531,23 @@ class Run(Measured):
         return [self._at(folder) for folder in children_of(self._folder.root)] if self._online else list(self._children)
 
     def _descendants(self, seen: set[str]) -> Iterator[Run]:
-        for run in self._own_children():
+        waiting = [iter(self._own_children())]
+        while waiting:
+            run = next(waiting[-1], None)
+            if run is None:
+                waiting.pop()
             # What is written by scripts may say that a run is its own grandchild.
-            if run.id not in seen:
+            elif run.id not in seen:
                 seen.add(run.id)
                 yield run
-                yield from run._descendants(seen)
+                waiting.append(iter(run._own_children()))
+
+
+class _OfflineRun(Run):
+    """The run of a script of its own, and each child of that; Azure ML's name, which scripts compare types with."""
+
+
+Run._offline = _OfflineRun
 
 
 def _has(known: Callable[[], dict[str, str]], wanted: str | dict[str, Any] | None) -> bool:

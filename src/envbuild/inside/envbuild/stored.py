@@ -24,7 +24,7 @@ class Stored:
         """Keep a copy of a file, or of what a stream has to give, among the outputs of the run.
 
         :param name: ``outputs/model.pkl``, or ``model.pkl`` for the same; a file that was there is replaced.
-        :raises UserErrorException: the name leads out of the outputs.
+        :raises UserErrorException: the name leads out of the outputs, or what is given is neither a path nor a stream.
         :raises FileNotFoundError: there is no such file.
         """
         self._checked(self._folder.take, name, path_or_stream)
@@ -45,7 +45,7 @@ class Stored:
         self._checked(self._folder.take_folder, name, path)
 
     def get_file_names(self) -> list[str]:
-        """The files under ``outputs`` and ``logs``, as ``outputs/model.pkl``."""
+        """The files under ``outputs`` and ``logs``, as ``outputs/model.pkl``: all those that can be downloaded."""
         return self._folder.names()
 
     def download_file(self, name: str, output_file_path: str | os.PathLike[str] | None = None) -> None:
@@ -90,8 +90,8 @@ class Stored:
             place = self._checked(self._folder.find, name)
             self._folder.give(place, os.path.join(os.fspath(output_directory or ""), path))
 
-    def _checked(self, step: Callable[..., Any], name: str, *arguments: Any) -> Any:
+    def _checked(self, step: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return step(name, *arguments)
+            return step(*arguments)
         except ValueError as error:
             raise self._user_error(str(error)) from error

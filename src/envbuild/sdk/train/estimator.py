@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from envbuild.sdk.exceptions import TrainingException
-from envbuild.sdk.guard import Guarded
+from envbuild.sdk.guard import Guarded, items, mapping, optional, pathlike_or_empty, takes, texts, words
 from envbuild.sdk.runconfig import (
     MpiConfiguration,
     PyTorchConfiguration,
     RunConfiguration,
     TensorflowConfiguration,
 )
-from envbuild.sdk.script_run_config import ScriptRunConfig, Submission
+from envbuild.sdk.script_run_config import ScriptRunConfig, Submission, is_datastore
 from envbuild.sdk.train.environments import Asked, either
 
 if TYPE_CHECKING:
@@ -78,6 +78,26 @@ class Estimator(Guarded):
     PACKAGES: ClassVar[tuple[str, ...]] = ()
     """What a framework's estimator adds to the packages; the first of them is what has the version."""
 
+    @takes(
+        source_directory=optional(pathlike_or_empty),
+        vm_size=optional(words),
+        vm_priority=optional(words),
+        entry_script=optional(pathlike_or_empty),
+        script_params=optional(mapping),
+        distributed_backend=optional(words),
+        custom_docker_base_image=optional(words),
+        custom_docker_image=optional(words),
+        conda_packages=optional(texts),
+        pip_packages=optional(texts),
+        conda_dependencies_file_path=optional(pathlike_or_empty),
+        pip_requirements_file_path=optional(pathlike_or_empty),
+        conda_dependencies_file=optional(pathlike_or_empty),
+        pip_requirements_file=optional(pathlike_or_empty),
+        environment_variables=optional(mapping),
+        inputs=optional(items),
+        shm_size=optional(words),
+        framework_version=optional(words),
+    )
     def __init__(
         self,
         source_directory: str | os.PathLike[str] = ".",
@@ -154,8 +174,7 @@ class Estimator(Guarded):
         config.node_count = node_count
         config.max_run_duration_seconds = max_run_duration_seconds
         config.amlcompute.vm_size, config.amlcompute.vm_priority = vm_size, vm_priority
-        store = source_directory_data_store
-        config.source_directory_data_store = store if store is None or isinstance(store, str) else store.name
+        config.source_directory_data_store = _name_of(source_directory_data_store)
         _distribute(config, distributed_training, process_count_per_node)
         _contain(config, use_docker, asked.custom_docker_image, shm_size)
 
@@ -171,6 +190,7 @@ class Estimator(Guarded):
     def conda_dependencies(self, conda_dependencies: CondaDependencies) -> None:
         self.run_config.environment.python.conda_dependencies = conda_dependencies
 
+    @takes(script_params=optional(mapping))
     def resolved(self, script_params: Mapping[str, Any] | None = None) -> Submission:
         """What there is to run, checked; nothing that changes later changes it.
 
@@ -207,6 +227,14 @@ def flattened(script_params: Mapping[str, Any]) -> list[Any]:
         flag = value is None or (isinstance(value, str) and not value)
         found.extend((name,) if flag else (name, value))
     return found
+
+
+def _name_of(store: str | Datastore | None) -> str | None:
+    if store is None or isinstance(store, str):
+        return store
+    if not is_datastore(store):
+        raise TrainingException(f"source_directory_data_store is {store!r}", hint="a Datastore, or the name of one")
+    return store.name
 
 
 def _distribute(config: RunConfiguration, training: object, processes: int) -> None:

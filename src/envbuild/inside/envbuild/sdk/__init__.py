@@ -1,6 +1,6 @@
 """The part of ``envbuild.sdk`` that there is inside a run, under the names that Azure ML scripts import."""
 
-__all__ = ["Model", "Run", "RunEnvironmentException", "UserErrorException"]
+__all__ = ["Model", "Run", "RunEnvironmentException", "UserErrorException", "Workspace"]
 
 _OUTSIDE = (
     "ComputeTarget",
@@ -13,7 +13,6 @@ _OUTSIDE = (
     "RunConfiguration",
     "ScriptRunConfig",
     "Webservice",
-    "Workspace",
 )
 
 
@@ -22,6 +21,10 @@ def __getattr__(name):
         from ..model import Model
 
         return Model
+    if name == "Workspace":
+        from ..workspace import Workspace
+
+        return Workspace
     if name in __all__:
         from .. import run
 

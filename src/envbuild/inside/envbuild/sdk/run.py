@@ -1,5 +1,5 @@
 """``azureml.core.run``, as scripts import it."""
 
-from ..run import Run
+from ..run import Run, _OfflineRun
 
-__all__ = ["Run"]
+__all__ = ["Run", "_OfflineRun"]

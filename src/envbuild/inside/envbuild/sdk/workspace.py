@@ -1,0 +1,5 @@
+"""``azureml.core.workspace``, as scripts import it."""
+
+from ..workspace import Workspace
+
+__all__ = ["Workspace"]
