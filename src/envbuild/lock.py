@@ -116,6 +116,8 @@ class Lock:
     :param definition: the name of the definition's file, beside which the lock lies.
     :param inputs: files besides the definition that it was made from (constraint files, ``pyproject.toml`` of
         local projects), by path relative to the lock, with their digests: they make it stale too.
+    :param system: what the packages need of the machine itself and the lock was made for, such as ``__glibc=2.28``;
+        not part of the environment's id.
     """
 
     python: str
@@ -125,6 +127,7 @@ class Lock:
     definition: str | None = None
     as_of: datetime.date | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
+    system: tuple[str, ...] = ()
     created_by: str = "envbuild"
     root: Path | None = field(default=None, compare=False)
     """The folder that relative paths are meant from."""
@@ -136,7 +139,7 @@ class Lock:
     @property
     def built_from_source(self) -> tuple[Package, ...]:
         """The packages for which code of theirs runs on this machine before they are installed."""
-        return tuple(each for each in self.packages if each.artifact.is_source)
+        return tuple(each for each in self.of_kind("pip") if each.artifact.is_source)
 
     def of_kind(self, *kinds: str) -> tuple[Package, ...]:
         """The packages that the plugins of ``kinds`` install."""
@@ -145,7 +148,7 @@ class Lock:
     def find(self, name: str) -> Package | None:
         """The package of that name, whatever its kind."""
         wanted = canonicalize_name(name)
-        return next((each for each in self.packages if each.name == wanted), None)
+        return next((each for each in self.packages if canonicalize_name(each.name) == wanted), None)
 
     @property
     def packages_digest(self) -> Digest:
@@ -176,6 +179,8 @@ class Lock:
             ours["as-of"] = self.as_of
         if self.inputs:
             ours["inputs"] = dict(sorted(self.inputs.items()))
+        if self.system:
+            ours["system"] = list(self.system)
         others = [_foreign_to_dict(each) for each in self.packages if each.kind not in ("pip", "wheel")]
         if others:
             ours["packages"] = others
@@ -217,6 +222,7 @@ class Lock:
                 definition=ours.get("definition"),
                 as_of=ours.get("as-of"),
                 inputs={str(path): str(found) for path, found in ours.get("inputs", {}).items()},
+                system=tuple(str(each) for each in ours.get("system", ())),
                 created_by=pylock.created_by,
                 root=root,
             )
@@ -424,31 +430,38 @@ class Resolution:
     interpreter: Path | None = None
     packages: tuple[Package, ...] = ()
     inputs: Mapping[str, Digest] = field(default_factory=dict)
+    system: tuple[str, ...] = ()
 
     def add(self, *packages: Package) -> None:
         """Pin ``packages``.
 
         :raises PackageClash: one of that name has been pinned already; both are named.
         """
-        present = {each.name: each for each in self.packages}
+        # Ecosystems spell names differently, and ruamel.yaml of one is ruamel-yaml of another.
+        present = {canonicalize_name(each.name): each for each in self.packages}
         for each in packages:
-            other = present.get(each.name)
+            other = present.get(canonicalize_name(each.name))
             if other:
                 raise PackageClash(
                     f"{each.name} is asked for twice: {other} by {other.kind} and {each} by {each.kind}",
                     hint=f"ask for {each.name} in one place only",
                 )
-            present[each.name] = each
+            present[canonicalize_name(each.name)] = each
         self.packages = tuple(present.values())
 
     def pin_python(self, version: str, interpreter: Path | None) -> None:
         """Fix the Python of the environment; the first plugin to do so decides.
 
+        :param interpreter: such a one on this machine; ``None`` where the plugin brings it along with its packages.
         :raises PackageClash: another plugin has fixed it.
         """
         if self.python is not None:
             raise PackageClash(f"Python is fixed twice: {self.python} and {version}")
         self.python, self.interpreter = version, interpreter
+
+    def taken_for(self, *system: str) -> None:
+        """Note what the answer takes the machine to have, such as ``__glibc=2.28``: the lock says so."""
+        self.system = tuple(sorted({*self.system, *system}))
 
     def made_from(self, inputs: Mapping[str, Digest]) -> None:
         """Note files besides the definition that the answer depends on: a change makes the lock stale.

@@ -231,6 +231,7 @@ def resolve(
         definition=definition.source.name if definition.source and project.lock_file else None,
         as_of=as_of,
         inputs={path: str(digest) for path, digest in resolution.inputs.items()},
+        system=resolution.system,
         root=definition.root,
     )
 
@@ -266,7 +267,7 @@ def _nobodys(definition: Definition, request: LockRequest, platform: Platform, p
 
 
 def _check_upgraded(names: Iterable[str], packages: Iterable[Package]) -> None:
-    locked = {each.name for each in packages}
+    locked = {canonicalize_name(each.name) for each in packages}
     for name in sorted(names):
         if name != "python" and canonicalize_name(name) not in locked:
             raise LockError(
@@ -399,18 +400,39 @@ def make_image(
             variables=dict(os.environ),
             progress=wishes.progress,
         )
-        image: Image | None = plugins.first(
-            "build_image", definition=project.definition, lock=lock, id=environment, request=request
-        )
+        image, missing = _ask_builders(project, lock, environment, request, plugins)
     if image is None:
         if lock.platform != Platform.here():
             raise LockError(
                 f"the lock is for {lock.platform}, and this machine is {Platform.here()}",
                 hint="lock again without --platform",
             )
-        kinds = sorted({each.kind for each in lock.packages} - {"pip", "wheel"})
+        kinds = sorted(missing - {"pip", "wheel"}) or sorted(missing)
         raise plugins.missing("packages of kind", kinds[0] if kinds else "prefix")
     return image
+
+
+def _ask_builders(
+    project: Project, lock: Lock, environment: Digest, request: BuildRequest, plugins: Plugins
+) -> tuple[Image | None, set[str]]:
+    """Have one plugin after another build what the ones before have left, until all of the lock is there.
+
+    :returns: the image, or ``None`` and the kinds of packages that nobody takes on.
+    """
+    missing = {each.kind for each in lock.packages}
+    while True:
+        image: Image | None = plugins.first(
+            "build_image", definition=project.definition, lock=lock, id=environment, request=request
+        )
+        if image is None:
+            return None, missing
+        left = set() if image.kinds is None else missing - image.kinds
+        if not left:
+            return replace(image, kinds=None), left
+        if left == missing:
+            # It would be asked for ever.
+            return None, missing
+        missing, request = left, replace(request, base=image)
 
 
 def prepare(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Prepared:
