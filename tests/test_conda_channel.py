@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import repackaged
 from support.channel import Channel, serving, this_subdir
@@ -280,6 +280,7 @@ def test_the_index_says_what_the_packages_say(channel: Channel) -> None:
         assert stated[name]["depends"] == packed.about["depends"]
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     st.dictionaries(st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8})?\.txt", fullmatch=True), st.binary(max_size=40)),
     st.sampled_from([".conda", ".tar.bz2"]),
