@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from envbuild import BuildFailed, BuildRequest, Damaged, Definition, Lock
+from envbuild import BuildFailed, BuildRequest, Damaged, Definition, Lock, Package
 from envbuild_conda import channels, engine, locked, virtual
 from envbuild_conda.channels import Channel
 
@@ -17,7 +17,8 @@ def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
     :raises BuildFailed: a package cannot be had or linked.
     :raises Damaged: a package is not the one that was locked.
     """
-    records = [locked.record(each, lock.root) for each in lock.of_kind(locked.KIND)]
+    packages = lock.of_kind(locked.KIND)
+    records = [locked.record(each, lock.root) for each in packages]
     known = channels.channels(definition, lock.platform, request.variables)
     question = {
         "ask": "link",
@@ -38,7 +39,7 @@ def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
         )
     except engine.EngineFailed as error:
         raise _failure(error, request) from error
-    write_meta(request.destination, records, Path(answer["cache"]))
+    write_meta(request.destination, packages, Path(answer["cache"]))
 
 
 def _opened(url: str, known: tuple[Channel, ...]) -> str:
@@ -48,7 +49,7 @@ def _opened(url: str, known: tuple[Channel, ...]) -> str:
     return nearest.opened + url.removeprefix(nearest.url) if nearest else url
 
 
-def write_meta(prefix: Path, records: list[dict[str, Any]], cache: Path) -> None:
+def write_meta(prefix: Path, packages: Iterable[Package], cache: Path) -> None:
     """Write ``conda-meta`` as conda has it, and as it would be on every machine.
 
     What a package says of itself is added to what its channel said of it; where its files were linked from, and where a
@@ -56,12 +57,15 @@ def write_meta(prefix: Path, records: list[dict[str, Any]], cache: Path) -> None
     """
     folder = prefix / "conda-meta"
     lines = ["==> 1970-01-01 00:00:00 <=="]
-    for each in sorted(records, key=lambda each: each["name"]):
-        stem = each["fn"].removesuffix(".conda").removesuffix(".tar.bz2")
+    for each in packages:
+        filename, subdir = each.artifact.filename or "", each.details["subdir"]
+        stem = filename.removesuffix(".conda").removesuffix(".tar.bz2")
         file = folder / f"{stem}.json"
         linked = json.loads(file.read_bytes())
         own = json.loads((cache / stem / "info/index.json").read_bytes())
-        url = f"file:///{each['subdir']}/{each['fn']}" if each["url"].startswith("file:") else each["url"]
+        url = each.artifact.url
+        if url is None or url.startswith("file:"):
+            url = f"file:///{each.details['channel']}/{subdir}/{filename}"
         told = {
             **own,
             **linked,
@@ -73,7 +77,7 @@ def write_meta(prefix: Path, records: list[dict[str, Any]], cache: Path) -> None
         # Another file, and not the one that only its owner may read.
         file.unlink()
         file.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        lines.append(f"+{told['channel']}/{each['subdir']}::{stem}")
+        lines.append(f"+{told['channel']}/{subdir}::{stem}")
     # conda takes a folder with this file for an environment.
     (folder / "history").unlink(missing_ok=True)
     (folder / "history").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -7,9 +7,12 @@ only tell for the reader (licences and the like) stands in the package itself.
 from __future__ import annotations
 
 import os.path
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from packaging.utils import canonicalize_name
 
 from envbuild import Artifact, Digest, LockError, Package
 from envbuild_conda.channels import Channel, bare_url
@@ -18,6 +21,30 @@ KIND = "conda"
 
 Record = Mapping[str, Any]
 """A package as ``repodata.json`` and ``conda-meta`` have it, with ``fn``, ``url`` and ``channel``."""
+
+_OTHERWISE = {
+    "pytorch": "torch",
+    "pytorch-cpu": "torch",
+    "pytorch-gpu": "torch",
+    "matplotlib-base": "matplotlib",
+    "msgpack-python": "msgpack",
+    "opencv": "opencv-python",
+    "py-opencv": "opencv-python",
+    "dask-core": "dask",
+    "python-graphviz": "graphviz",
+    "python-build": "build",
+    "py-xgboost": "xgboost",
+    "pyqt": "PyQt5",
+    "pytables": "tables",
+    "python-kaleido": "kaleido",
+    "python-flatbuffers": "flatbuffers",
+    "python-xxhash": "xxhash",
+    "seaborn-base": "seaborn",
+    "tensorflow-base": "tensorflow",
+    "tensorflow-cpu": "tensorflow",
+    "uvicorn-standard": "uvicorn",
+}
+"""Where conda's name of a distribution is not pip's; what a package really brings is only seen as it is built."""
 
 _TEXTS = ("build", "subdir", "md5", "noarch", "python_site_packages_path", "features")
 _NUMBERS = ("build_number", "timestamp")
@@ -37,6 +64,9 @@ def package(record: Record, channel: Channel, root: Path | None) -> Package:
         )
     details = {key: str(record[key]) for key in (*_TEXTS, *_NUMBERS) if record.get(key) is not None}
     details |= {key: "\n".join(record[key]) for key in _LISTS if record.get(key)}
+    distribution = _distribution(record)
+    if distribution:
+        details["provides"] = distribution
     path = None
     if channel.folder:
         file = channel.folder / record["subdir"] / record["fn"]
@@ -55,6 +85,21 @@ def package(record: Record, channel: Channel, root: Path | None) -> Package:
         ),
         details={**details, "channel": channel.name},
     )
+
+
+def _distribution(record: Record) -> str | None:
+    """What pip knows the package as; ``None`` for what is no Python package, whatever its name.
+
+    >>> _distribution({"name": "pytorch", "depends": ["python >=3.11,<3.12.0a0"]})
+    'torch'
+    >>> _distribution({"name": "tzdata", "noarch": "generic", "depends": []}) is None
+    True
+    """
+    names = {re.split(r"[\s=<>!~\[]", each, maxsplit=1)[0] for each in record.get("depends", ())}
+    if record.get("noarch") != "python" and not names & {"python", "python_abi"}:
+        return None
+    name = str(record["name"])
+    return str(canonicalize_name(_OTHERWISE.get(name, name)))
 
 
 def record(package: Package, root: Path | None) -> dict[str, Any]:
