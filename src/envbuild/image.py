@@ -54,6 +54,8 @@ class Image:
     :param python: the interpreter, relative to ``path`` or inside the container.
     :param kinds: the kinds of packages that are in it so far, where others of the lock are left to another builder;
         ``None`` if it holds all of the lock.
+    :param activated: variables by which a process knows that it is in this environment, where they are others than
+        ``VIRTUAL_ENV`` with the path; an empty text is for one that is to be absent.
     """
 
     kind: ImageKind
@@ -63,6 +65,7 @@ class Image:
     path: Path | None = None
     digest: Digest | None = None
     kinds: frozenset[str] | None = None
+    activated: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
 
     @property
