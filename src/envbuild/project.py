@@ -224,9 +224,19 @@ def _open_id(found: Digest, workspace: Workspace) -> Project:
         raise NotFound(f"no environment with the id {found} is known here")
     document = workspace.document(Digest.parse(resolution.definition_digest))
     source = Path(resolution.source)
-    root = source.parent if source.is_absolute() else None
+    root = source.parent if source.is_absolute() else _root_of(resolution.source, workspace)
     definition = Definition.from_content(document.content, root=root)
     return Project(definition=definition, spec=str(found), id=found)
+
+
+def _root_of(name: str, workspace: Workspace) -> Path | None:
+    """The folder from which the paths of a registered definition are meant, if it has any."""
+    if name.startswith("sha256:"):
+        return None
+    try:
+        return _open_registered(name, workspace).definition.root
+    except NotFound:
+        return None
 
 
 def open_for(script: Path | None, directory: Path) -> Project:
