@@ -117,8 +117,8 @@ class Definition:
     def is_local(self) -> bool:
         """Whether it asks for files or folders of the machine that it was written on."""
         places = [*self.options.find_links, *(each.text for each in (*self.pip, *self.constraints))]
-        places += [self.interpreter or "", _build_context(self.docker)]
-        return any(place.startswith(("./", "../", "/")) for place in places)
+        places.append(_build_context(self.docker))
+        return "/" in (self.interpreter or "") or any(place.startswith(("./", "../", "/")) for place in places)
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -127,8 +127,9 @@ class Definition:
             "conda": self.conda,
             "wheels": self.wheels,
             "pip": self.pip or self.pylock,
-            "interpreter": self.interpreter,
+            # First, since an interpreter of a container is for whoever takes on the container.
             "docker": self.docker if self.docker.get("enabled", True) else None,
+            "interpreter": self.interpreter,
             "gpu": self.gpu,
             "spark": self.spark,
         }
