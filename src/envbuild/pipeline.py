@@ -99,7 +99,7 @@ class Prepared:
 # -- locking -------------------------------------------------------------------------------------------------
 
 
-def stale(lock: Lock, project: Project, workspace: Workspace) -> tuple[str, ...]:
+def stale(lock: Lock, project: Project, workspace: Workspace, plugins: Plugins) -> tuple[str, ...]:
     """Say what has changed since ``lock`` was made; nothing, if it still fits the definition."""
     asked = lock_document(project.definition)
     if lock.made_from is None:
@@ -118,7 +118,7 @@ def stale(lock: Lock, project: Project, workspace: Workspace) -> tuple[str, ...]
             found.append(f"{path} is not there any more")
         elif str(Digest.of(file.read_bytes())) != digest:
             found.append(f"{path} has changed")
-    return tuple(found)
+    return (*found, *plugins.outdated(project.definition, lock))
 
 
 def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Lock | None:
@@ -153,30 +153,35 @@ def lock(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishe
     if project.definition.pylock:
         return Locked(lock=resolve(project, workspace, plugins, wishes), file=project.definition.source)
     name = str(project.lock_file or definition_document(project.definition).digest.hex)
-    found = None if wishes.changes_lock else _fitting(project, workspace, wishes)
+    found = None if wishes.changes_lock else _fitting(project, workspace, plugins, wishes)
     if found is not None:
         return found
     with workspace.store.locked(f"lock-{Digest.of(os.fsencode(name)).short}"):
-        found = None if wishes.changes_lock else _fitting(project, workspace, wishes)
+        found = None if wishes.changes_lock else _fitting(project, workspace, plugins, wishes)
         return found or _lock_anew(project, workspace, plugins, wishes)
 
 
-def _fitting(project: Project, workspace: Workspace, wishes: Wishes) -> Locked | None:
+def _fitting(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked | None:
     present = kept_lock(project, workspace, wishes.platform)
-    if present is None or stale(present, project, workspace):
+    if present is None or stale(present, project, workspace, plugins):
         return None
     return Locked(lock=present, file=project.lock_target(present.platform))
 
 
 def _lock_anew(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked:
     before = kept_lock(project, workspace, wishes.platform)
-    reasons = stale(before, project, workspace) if before else ("there is no lock yet",)
+    reasons = stale(before, project, workspace, plugins) if before else ("there is no lock yet",)
     if before and wishes.changes_lock:
         reasons = (*reasons, "asked for")
     if wishes.locked:
         raise LockOutdated(
             f"{project.spec}: the lock is not that of the definition: {'; '.join(reasons)}",
             hint="run 'envbuild lock' and commit the lock with the definition",
+        )
+    if project.id and before and before.is_observed:
+        raise LockOutdated(
+            f"{project.id.short} cannot be had any more: {'; '.join(reasons)}",
+            hint="put the interpreter back as it was, or use it as it is now by its definition",
         )
     made = resolve(project, workspace, plugins, wishes, before)
     workspace.keep(lock_document(project.definition))
@@ -199,6 +204,8 @@ def resolve(
     doing = f"Resolving {counted(count, 'requirement')} of {project.name}"
     if definition.pylock:
         doing = f"Reading {project.spec}"
+    elif definition.interpreter:
+        doing = f"Looking at {definition.interpreter}"
     with workspace.store.scratch("lock") as scratch, wishes.progress.step(doing):
         request = LockRequest(
             scratch=scratch,

@@ -7,6 +7,7 @@ missed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,9 @@ from typing import Any
 import pluggy
 
 from envbuild import hookspecs
+from envbuild.definition import Definition
 from envbuild.errors import EnvbuildError, PluginError, PluginMissing
+from envbuild.lock import Lock
 
 HOOKS = ("resolve_dependencies", "compute_hash", "build_image", "run_target", "deploy_target")
 
@@ -24,7 +27,7 @@ _EXTRAS = {"conda": "conda", "docker": "docker", "gpu": "gpu", "spark": "docker"
 """Which extra brings the plugin for a section of the definition, or for a target."""
 
 
-_OURS = ("local", "pip", "wheel")
+_OURS = ("local", "pip", "unmanaged", "wheel")
 """The plugins that everybody has."""
 
 
@@ -87,13 +90,31 @@ class Plugins:
                 raise
             # What a stranger's code raises is told with the stranger's name, and the whole of it is chained.
             except (Exception, SystemExit) as error:
-                name = implementation.plugin_name
-                raise PluginError(
-                    f"the plugin {name!r} failed in {hook}: {type(error).__name__}: {error}",
-                    hint=f"report it to whoever makes {self._distribution(name)}; ENVBUILD_DEBUG=1 shows where",
-                ) from error
+                raise self._failure(implementation.plugin_name, hook, error) from error
             if answer is not None:
                 yield implementation.plugin_name, answer
+
+    def outdated(self, definition: Definition, lock: Lock) -> tuple[str, ...]:
+        """Ask every plugin that has a function ``outdated`` what has changed since ``lock`` was made.
+
+        :raises PluginError: a plugin raised something that it should not.
+        """
+        found: list[str] = []
+        for each in self.found:
+            ask = getattr(self.manager.get_plugin(each.name), "outdated", None)
+            try:
+                found += ask(definition, lock, dict(os.environ)) if ask else ()
+            except (EnvbuildError, KeyboardInterrupt):
+                raise
+            except (Exception, SystemExit) as error:
+                raise self._failure(each.name, "outdated", error) from error
+        return tuple(found)
+
+    def _failure(self, name: str, function: str, error: BaseException) -> PluginError:
+        return PluginError(
+            f"the plugin {name!r} failed in {function}: {type(error).__name__}: {error}",
+            hint=f"report it to whoever makes {self._distribution(name)}; ENVBUILD_DEBUG=1 shows where",
+        )
 
     def _distribution(self, name: str) -> str:
         return next((each.distribution for each in self.found if each.name == name), name)

@@ -93,7 +93,7 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
     lock = pipeline.kept_lock(project, context.workspace, context.wishes.platform)
     if project.definition.pylock:
         lock = pipeline.lock(project, context.workspace, context.plugins, context.wishes).lock
-    outdated = list(pipeline.stale(lock, project, context.workspace)) if lock else []
+    outdated = list(pipeline.stale(lock, project, context.workspace, context.plugins)) if lock else []
     identity = None
     if lock and not outdated:
         identity = project.id or pipeline.identify(project, lock, context.workspace, context.plugins)
