@@ -8,17 +8,9 @@ import re
 from pathlib import Path
 
 from support.channel import Channel
+from support.conda_definition import asks
 from support.desk import Desk
 from support.index import Index
-
-
-def asks(desk: Desk, channel: str, *packages: str, pip: tuple[str, ...] = (), index: Index | None = None) -> Path:
-    """Write an ``environment.yml``."""
-    lines = ["channels:", f"  - {channel}", "dependencies:", *(f"  - {each}" for each in packages)]
-    if pip:
-        lines += ["  - pip:", *(f"      - {each}" for each in pip)]
-        lines += [f"      - --index-url {index.simple}"] if index else []
-    return desk.write("environment.yml", "\n".join(lines) + "\n")
 
 
 def test_conda_packages_are_solved_built_and_run(desk: Desk, channel: Channel) -> None:

@@ -131,7 +131,7 @@ def _failure(error: engine.EngineFailed, request: LockRequest, known: Iterable[C
             f"for a machine that has it: CONDA_OVERRIDE_{lacking[1].upper()}=VERSION envbuild lock" if lacking else ""
         )
         return ResolutionFailed(f"nothing satisfies the definition\n{said}", hint=hint)
-    if error.kind == "InvalidMatchSpecError":
+    if error.kind == "Spec":
         return ResolutionFailed(f"not a conda package: {said}", hint="numpy, numpy=2.1 and 'numpy>=2,<3' are")
     if request.offline:
         return ResolutionFailed(

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from rattler import (
     Channel,
+    Client,
     Gateway,
     GenericVirtualPackage,
     MatchSpec,
@@ -34,7 +35,7 @@ from rattler import (
     install,
     solve,
 )
-from rattler.exceptions import SolverError
+from rattler.exceptions import InvalidMatchSpecError, SolverError
 from rattler.package.build_string import BuildString
 from rattler.package_cache import PackageCache, ValidationMode
 
@@ -64,12 +65,13 @@ def tell(**told: Any) -> None:
 async def solved(question: Mapping[str, Any]) -> Any:
     """Find the packages that satisfy ``specs``, and the virtual packages that were there."""
     config = SourceConfig(cache_action="force-cache-only" if question["offline"] else "cache-or-fetch")
-    gateway = Gateway(cache_dir=_cache() / "repodata", default_config=config)
+    client = Client.default_client()
+    gateway = Gateway(cache_dir=_cache() / "repodata", default_config=config, client=client)
     present = virtual.overridden(question["virtual"] or _detected(), os.environ)
     sources: list[Any] = [Channel(url) for url in question["sources"]]
     if question["until"] is not None:
         sources = [await _Until.of(each, gateway, question["platforms"], question["until"]) for each in sources]
-    specs = [MatchSpec(each) for each in question["specs"]]
+    specs = [_spec(each) for each in question["specs"]]
     # rattler leaves packages that a spec does not fit out of what it then takes for all that a channel has of them, and
     # a channel of lower priority would stand in. Asking for the mere name too makes it see them all.
     names = [MatchSpec(each.name.normalized) for each in specs]
@@ -107,7 +109,15 @@ class _Until:
 
     def _counts(self, record: RepoDataRecord) -> bool:
         made = record.timestamp
-        return made is not None and made.replace(tzinfo=made.tzinfo or datetime.UTC).timestamp() * 1000 < self._until
+        # Packages that do not say it are older than the habit of saying it.
+        return made is None or made.replace(tzinfo=made.tzinfo or datetime.UTC).timestamp() * 1000 < self._until
+
+
+def _spec(written: str) -> MatchSpec:
+    try:
+        return MatchSpec(written)
+    except InvalidMatchSpecError as error:
+        raise Refused("Spec", f"{written!r}: {error}") from error
 
 
 def _detected() -> list[str]:
@@ -151,6 +161,7 @@ async def linked(question: Mapping[str, Any]) -> Any:
         records,
         question["prefix"],
         package_cache=cache,
+        client=Client.default_client(),
         platform=Subdir(question["platform"]),
         installed_packages=[],
         show_progress=False,

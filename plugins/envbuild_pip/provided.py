@@ -6,6 +6,7 @@ somebody else brings it is given a stand-in: a wheel of that name and version, w
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from packaging.requirements import Requirement as Pep508
 from packaging.version import InvalidVersion, Version
 
 from envbuild import Definition, Package, PackageClash, Requirement
+
+_STAND_IN = re.compile(r" @ file://\S*/?provided/\S+\.whl")
 
 
 def by_distribution(packages: Iterable[Package]) -> dict[str, Package]:
@@ -45,6 +48,13 @@ def check(definition: Definition, provided: Mapping[str, Package]) -> None:
                 f"pip is asked for {each}, and {there.kind} installs {there}",
                 hint=f"ask for {there.name} in one place only, or for a version that both can have",
             )
+
+
+def explained(complaint: str, provided: Mapping[str, Package]) -> str:
+    """``complaint`` of uv, which takes stand-ins for what an index has, with what it should have said of them."""
+    text = _STAND_IN.sub("", complaint)
+    named = [each for name, each in sorted(provided.items()) if re.search(rf"\b{re.escape(name)}\b(?!-)", text)]
+    return "\n".join([text, *(f"{each.kind} installs {each}, which pip may not replace" for each in named)])
 
 
 def _is_met(requirement: Requirement, package: Package) -> bool:

@@ -164,6 +164,7 @@ class _Compile:
         }
         others = provided.by_distribution(resolution.packages)
         provided.check(definition, others)
+        self.others = others
         self.provided = provided.stand_ins(others, self.request.scratch / "provided")
 
     def _wheels(self) -> list[Package]:
@@ -176,7 +177,7 @@ class _Compile:
         constraints = asking.spelled_out("\n".join(bounds), self.definition)
         text, complaint = self._compile(asked, constraints, only_binary, self.request.previous is not None)
         if text is None:
-            return None, complaint
+            return None, provided.explained(complaint, self.others)
         without = {*self.private, *self.provided}
         found = answering.packages(text, written_in=self.request.scratch, root=self.root, without=without)
         return found, ""
