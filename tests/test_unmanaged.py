@@ -178,6 +178,18 @@ def test_folder_program_and_link_lead_to_one_environment(desk: Desk, venv: Venv)
     assert len(set(ids)) == 1
 
 
+def test_a_virtual_environment_of_copies_is_one_whatever_it_is_called_by(desk: Desk, tmp_path: Path) -> None:
+    copies = Venv(tmp_path / "copies")
+    command = [Path(sys.executable).resolve(), "-m", "venv", "--copies", "--without-pip", copies.folder]
+    subprocess.run(command, capture_output=True, check=True)
+    asking(desk, copies.python)
+    one = desk.identity()
+    asking(desk, copies.folder / "bin" / "python3")
+
+    assert desk.identity() == one
+    assert desk.envbuild("run", "--", "python", "-c", HERE).out.startswith(f"{copies.folder} ")
+
+
 def test_two_interpreters_with_the_same_packages_are_two_environments(desk: Desk, venv: Venv, tmp_path: Path) -> None:
     other = make_venv(tmp_path / "theirs" / "other", venv.python.resolve(), DEMO["1.0"])
     asking(desk, venv.folder)

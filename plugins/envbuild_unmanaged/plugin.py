@@ -51,6 +51,8 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
 @hookimpl
 def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Image | None:  # noqa: A002
     """Make a folder of ways into the interpreter, if it still is what was recorded."""
+    if not _is_here(definition):
+        return None
     from envbuild_unmanaged import observing, prefix, recording
 
     if request.kind != "prefix" or request.base or {each.kind for each in lock.packages} != {recording.KIND}:
@@ -75,10 +77,10 @@ def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRe
 
 def outdated(definition: Definition, lock: Lock, variables: Mapping[str, str]) -> Iterator[str]:
     """Ask the interpreter again, and say in what it is not what was recorded."""
+    if not _is_here(definition) or lock.platform != Platform.here():
+        return
     from envbuild_unmanaged import observing, recording
 
-    if not _is_here(definition) or not lock.of_kind(recording.KIND) or lock.platform != Platform.here():
-        return
     try:
         found = observing.observe(definition, variables)
     except EnvbuildError as error:

@@ -43,9 +43,11 @@ def _version() -> str:
 def _usual(executable: str) -> str:
     """The most telling of the names that this very Python goes by, so that each of them leads to the same record."""
     program = os.path.realpath(executable)
+    # A virtual environment is of one Python, though its names may be copies rather than links.
+    is_virtual = os.path.exists(os.path.join(sys.prefix, "pyvenv.cfg"))
     for name in ("python%d.%d" % sys.version_info[:2], "python3", "python"):
         candidate = os.path.join(sys.prefix, "bin", name)
-        if os.path.realpath(candidate) == program:
+        if os.path.realpath(candidate) == program or (is_virtual and os.access(candidate, os.X_OK)):
             return candidate
     return executable
 
