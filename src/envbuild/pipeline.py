@@ -266,8 +266,11 @@ def _ask_resolvers(definition: Definition, resolution: Resolution, platform: Pla
 def _nobodys(definition: Definition, request: LockRequest, platform: Platform, plugins: Plugins) -> str | None:
     """The section that no plugin takes on, once resolving has failed: pip may miss what conda would have brought."""
     rest = replace(definition, pip=(), constraints=(), wheels=(), pylock=None)
+    answering = {each.name for each in plugins.found if "resolve_dependencies" in each.hooks}
+    if answering.issuperset(rest.sections):
+        return None
     try:
-        taken = _ask_resolvers(rest, Resolution(request=request), platform, plugins) if rest.sections else set()
+        taken = _ask_resolvers(rest, Resolution(request=request), platform, plugins)
     except EnvbuildError:
         return None
     return next((section for section in rest.sections if section not in taken), None)
