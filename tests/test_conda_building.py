@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support.channel import Channel
 from support.conda_definition import asks
+from support.conda_packages import PLACEHOLDER
 from support.desk import Desk
 from support.index import Index
+
+from envbuild import Definition, EnvbuildError, LockRequest, Platform, Resolution
+from envbuild_conda import plugin
 
 
 def test_conda_packages_are_solved_built_and_run(desk: Desk, channel: Channel) -> None:
@@ -100,3 +106,38 @@ def test_verify_finds_what_was_edited_and_heals_it(desk: Desk, channel: Channel)
     assert "healed" in healed.told, healed.told
     assert prefix.python("import almanac; print(almanac.__version__)") == "2.0"
     assert (prefix.path / "etc/rooted.conf").read_text().startswith(f"home = {prefix.path}")
+
+
+def test_a_record_that_came_in_a_conda_package_vouches_for_nothing(
+    desk: Desk, channel: Channel, channels: Callable[[str], Channel]
+) -> None:
+    own = channels("own")
+    own.put(*channel.find("python"))
+    site, info = "lib/python3.11/site-packages", "lib/python3.11/site-packages/stamped-1.0.dist-info"
+    own.add(
+        "stamped",
+        depends=["python 3.11.*"],
+        files={
+            f"{site}/stamped.py": f"home = {PLACEHOLDER!r}\n",
+            f"{info}/METADATA": "Metadata-Version: 2.1\nName: stamped\nVersion: 1.0\n",
+            # As pip wrote it in the place where the package was made.
+            f"{info}/RECORD": f"stamped.py,sha256={'A' * 43},1\nstamped-1.0.dist-info/RECORD,,\n",
+        },
+    )
+    asks(desk, own.url, "python=3.11", "stamped")
+    prefix = desk.build()
+
+    assert prefix.python("import stamped; print(stamped.home)") == str(prefix.path)
+    (checked,) = [each for each in desk.envbuild("store", "verify", "--no-heal", "--json").json if each["tree"]]
+    assert checked["state"] == "intact", checked
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(plugin, "_has_engine", lambda: False)
+    request = LockRequest(scratch=tmp_path, store=tmp_path)
+
+    with pytest.raises(EnvbuildError) as raised:
+        plugin.resolve_dependencies(Definition(conda=("numpy",)), Platform.here(), Resolution(request=request))
+
+    assert "envbuild[conda]" in raised.value.hint
+    assert plugin.resolve_dependencies(Definition(), Platform.here(), Resolution(request=request)) is None
