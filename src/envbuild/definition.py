@@ -157,7 +157,7 @@ class Definition:
             "spark": forms.plain(self.spark),
             "azure": forms.plain(self.azure),
             "as_of": self.as_of.isoformat() if self.as_of else "",
-            "pylock": str(self.pylock.digest) if self.pylock else "",
+            "pylock": str(self.pylock) if self.pylock else "",
         }
         return {key: value for key, value in content.items() if value}
 
@@ -194,7 +194,7 @@ class Definition:
             "spark": forms.plain(self.spark),
             "azure": forms.plain(self.azure),
             "as_of": self.as_of.isoformat() if self.as_of else None,
-            "pylock": str(self.pylock.digest) if self.pylock else None,
+            "pylock": str(self.pylock) if self.pylock else None,
         }
         return {key: value for key, value in form.items() if value}
 
@@ -235,7 +235,7 @@ class Definition:
             "spark": reader.mapping("spark"),
             "azure": reader.mapping("azure"),
             "as_of": reader.one("as_of", forms.day),
-            "pylock": reader.one("pylock", lambda value: PylockFile(Digest.parse(forms.text(value)))),
+            "pylock": reader.one("pylock", lambda value: PylockFile.parse(forms.text(value))),
         }
         definition = None
         try:

@@ -31,6 +31,7 @@ from envbuild.plugins import Plugins
 from envbuild.process import run_program
 from envbuild.progress import QUIET, Progress, counted
 from envbuild.project import Project
+from envbuild.reading.locks import locks_in
 from envbuild.requirement import WheelRef
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
@@ -129,7 +130,7 @@ def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Loc
             return lock
     if project.id is not None:
         found = workspace.catalogue.resolution_of(project.id)
-    elif project.definition.pylock:
+    elif project.definition.pylock and project.definition.source:
         return None
     elif project.version is not None:
         found = workspace.resolution_of(project.version, str(platform))
@@ -150,7 +151,7 @@ def lock(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishe
     :raises LockOutdated: ``wishes.locked``, and the lock is stale or absent.
     :raises ResolutionFailed: nothing satisfies the definition.
     """
-    if project.definition.pylock:
+    if project.definition.pylock and project.definition.source:
         return Locked(lock=resolve(project, workspace, plugins, wishes), file=project.definition.source)
     name = str(project.lock_file or definition_document(project.definition).digest.hex)
     found = None if wishes.changes_lock else _fitting(project, workspace, plugins, wishes)
@@ -198,6 +199,10 @@ def resolve(
     :raises PluginMissing: a section of the definition is nobody's.
     """
     definition = project.definition
+    if definition.pylock:
+        given = _as_it_stands(project, wishes.platform)
+        if given is not None:
+            return given
     as_of = wishes.as_of or definition.as_of or (before.as_of if before and not wishes.upgrade else None)
     asked = replace(definition, as_of=as_of, python=_both(definition.python, wishes.python))
     count = len(definition.pip) + len(definition.wheels) + len(definition.conda)
@@ -241,6 +246,28 @@ def resolve(
         system=resolution.system,
         root=definition.root,
     )
+
+
+def _as_it_stands(project: Project, platform: Platform) -> Lock | None:
+    """The lock in a file that no plugin has to make anything of; ``None`` where one has to select from it.
+
+    :raises LockError: it is not for this platform.
+    """
+    definition = project.definition
+    if definition.pylock is None or definition.source is None:
+        raise LockError(
+            f"{project.spec} was made of another tool's lock, and that was not for {platform}",
+            hint="register a lock that is, under the same name",
+        )
+    if definition.source.suffix == ".toml":
+        return None
+    found = locks_in(definition.source, definition.pylock.part)
+    if platform not in found:
+        raise LockError(
+            f"{project.spec} is for {', '.join(map(str, found))}, not for {platform}",
+            hint="make it again for this platform with the tool that made it",
+        )
+    return replace(found[platform], made_from=lock_document(definition).digest, root=definition.root)
 
 
 def _both(asked: str | None, wished: str | None) -> str | None:

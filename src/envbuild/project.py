@@ -172,7 +172,7 @@ def open_spec(spec: str, workspace: Workspace) -> Project:
             path, group = Path(before), after
     if path.exists():
         return _open_path(path, group)
-    if "/" in spec or path.suffix in (".txt", ".toml", ".yml", ".yaml", ".py", ".in"):
+    if "/" in spec or path.suffix in (".txt", ".toml", ".yml", ".yaml", ".py", ".in", ".lock"):
         raise NotFound(f"no such file: {spec}{_near(path)}")
     return _open_registered(spec, workspace)
 
@@ -195,7 +195,7 @@ def _open_path(path: Path, group: str | None) -> Project:
     definition, inputs = reading.read_with_inputs(path, group=group)
     spec = f"{path}:{group}" if group else str(path)
     if definition.pylock:
-        return Project(definition=definition, spec=spec, inputs=inputs)
+        return Project(definition=definition, spec=spec, inputs=inputs, group=group)
     return Project(definition=definition, spec=spec, inputs=inputs, lock_file=lock_file_for(path, group), group=group)
 
 
