@@ -178,8 +178,17 @@ def test_credentials_open_a_channel_and_stand_nowhere(desk: Desk, channel: Chann
     secrets = ("s3cret!pw", "s3cret%21pw", "tk-5ecret")
     assert not any(each in told for each in secrets)
     assert mentions(workspace, *secrets) == []
+    assert mentions(desk.root / "home/.cache", *secrets) == []
     assert not any(each in (desk.folder / "pylock.toml").read_text() for each in secrets)
     assert prefix.python("import almanac; print(almanac.__version__)") == "2.0"
+
+
+def test_a_channel_that_does_not_open_says_how_it_could(desk: Desk, channel: Channel) -> None:
+    with serving(channel, password="right") as server:
+        asks(desk, server.with_password("wr0ng-one"), "python=3.11", "almanac")
+        complaint = desk.refused("lock").err
+    assert "a channel does not open" in complaint
+    assert "wr0ng-one" not in complaint
 
 
 def test_what_opens_a_channel_and_is_not_set_is_named(desk: Desk) -> None:

@@ -180,7 +180,9 @@ def secrets(url: str) -> list[str]:
     >>> secrets("https://me:pass%21@host.test/t/tk-1/main")
     ['pass%21', 'pass!', 'tk-1']
     """
-    password = urlsplit(url).password or ""
+    parts = urlsplit(url)
+    # Where there is no password, what stands for a user is one.
+    password = parts.password or parts.username or ""
     token = re.search(r"/t/([^/]+)/", url)
     found = [password, unquote(password), token[1] if token else ""]
     return [each for each in dict.fromkeys(found) if each]

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from envbuild import BuildFailed, BuildRequest, Damaged, Definition, Lock, Package
 from envbuild_conda import channels, engine, locked, virtual
-from envbuild_conda.channels import Channel
 
 
 def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
@@ -22,7 +21,8 @@ def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
     known = channels.channels(definition, lock.platform, request.variables)
     question = {
         "ask": "link",
-        "records": [{**each, "url": _opened(each["url"], known)} for each in records],
+        "records": records,
+        "opened": {each.url: each.opened for each in known},
         "prefix": str(request.destination),
         "home": str(request.home),
         "platform": virtual.subdir(lock.platform),
@@ -42,13 +42,6 @@ def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
     write_meta(request.destination, packages, Path(answer["cache"]))
 
 
-def _opened(url: str, known: tuple[Channel, ...]) -> str:
-    """``url`` with the credentials of the channel that it is in."""
-    inside = [each for each in known if url.startswith(f"{each.url}/")]
-    nearest = max(inside, key=lambda each: len(each.url), default=None)
-    return nearest.opened + url.removeprefix(nearest.url) if nearest else url
-
-
 def write_meta(prefix: Path, packages: Iterable[Package], cache: Path) -> None:
     """Write ``conda-meta`` as conda has it, and as it would be on every machine.
 
@@ -59,6 +52,7 @@ def write_meta(prefix: Path, packages: Iterable[Package], cache: Path) -> None:
     lines = ["==> 1970-01-01 00:00:00 <=="]
     for each in packages:
         filename, subdir = each.artifact.filename or "", each.details["subdir"]
+        said = {**each.details, "build_number": each.details["build_number"].strip("0")}
         stem = filename.removesuffix(".conda").removesuffix(".tar.bz2")
         file = folder / f"{stem}.json"
         linked = json.loads(file.read_bytes())
@@ -66,9 +60,11 @@ def write_meta(prefix: Path, packages: Iterable[Package], cache: Path) -> None:
         url = each.artifact.url
         if url is None or url.startswith("file:"):
             url = f"file:///{each.details['channel']}/{subdir}/{filename}"
+        # What the lock does not say, another tool's perhaps, rattler has put something in the place of.
         told = {
             **own,
             **linked,
+            **{key: own[key] for key in ("depends", "constrains", "build_number") if own.get(key) and not said.get(key)},
             "url": url,
             "channel": url.rsplit("/", 2)[0],
             "extracted_package_dir": "",

@@ -111,7 +111,9 @@ def record(package: Package, root: Path | None) -> dict[str, Any]:
     url = artifact.url
     if artifact.path:
         url = ((root or Path.cwd()) / artifact.path).resolve().as_uri()
-    if url is None or artifact.digest is None or not {"build", "build_number", "subdir", "channel"} <= details.keys():
+    # Locks of other tools may have nothing better than an MD5.
+    is_pinned = artifact.digest or "md5" in details
+    if url is None or not is_pinned or not {"build", "build_number", "subdir", "channel"} <= details.keys():
         raise LockError(f"the lock does not say enough of {package} to install it", hint="lock again")
     try:
         numbers = {key: int(details[key]) for key in _NUMBERS if key in details}
@@ -124,7 +126,7 @@ def record(package: Package, root: Path | None) -> dict[str, Any]:
         **numbers,
         "depends": [],
         **{key: details[key].split("\n") for key in _LISTS if key in details},
-        "sha256": artifact.digest.hex,
+        "sha256": artifact.digest.hex if artifact.digest else None,
         "size": artifact.size,
         "fn": url.rpartition("/")[2],
         "url": url,

@@ -50,7 +50,7 @@ def _specs(definition: Definition, platform: Platform, request: LockRequest) -> 
         if len(meant) != 1:
             raise ResolutionFailed(f"{each!r}: {found['channel']!r} is {len(meant)} channels", hint="name one of them")
         others += meant
-        specs.append(f"{meant[0].opened}::{found['rest']}")
+        specs.append(f"{meant[0].url}::{found['rest']}")
     return specs, others
 
 
@@ -73,7 +73,8 @@ def _solve(
     until = _end_of(definition.as_of) if definition.as_of else None
     question = {
         "ask": "solve",
-        "sources": [each.opened for each in known],
+        "sources": [each.url for each in known],
+        "opened": {each.url: each.opened for each in known},
         "specs": specs,
         "platforms": [subdir, "noarch"],
         "virtual": None if platform == Platform.here() else virtual.assumed(subdir),
@@ -99,12 +100,11 @@ def _kept(request: LockRequest, definition: Definition, known: Iterable[Channel]
     if request.previous is None or request.upgrade is True:
         return
     moved = {canonicalize_name(name) for name in request.upgrade}
-    opened = {each.url: each.opened for each in known}
+    named = {each.url for each in known}
     for each in request.previous.of_kind(locked.KIND):
         found = locked.record(each, request.previous.root or definition.root)
-        if canonicalize_name(each.name) not in moved and found["channel"] in opened:
-            base = opened[found["channel"]]
-            yield {"timestamp": 0, **found, "channel": f"{base}/", "url": f"{base}/{found['subdir']}/{found['fn']}"}
+        if canonicalize_name(each.name) not in moved and found["channel"] in named:
+            yield {"timestamp": 0, **found, "channel": f"{found['channel']}/"}
 
 
 def _channel_of(record: dict[str, Any], known: dict[str, Channel]) -> Channel:
@@ -138,6 +138,11 @@ def _failure(error: engine.EngineFailed, request: LockRequest, known: Iterable[C
             f"not everything that is needed is cached\n{said}", hint="run it once without --offline"
         )
     if error.kind in ("GatewayError", "FetchRepoDataError", "InvalidChannelError", "InvalidUrlError"):
+        if re.search(r"\b40[13]\b", said):
+            return ResolutionFailed(
+                f"a channel does not open\n{said}",
+                hint="put what opens it into .netrc, or a variable of yours into its URL: https://me:${TOKEN}@host/…",
+            )
         listed = ", ".join(each.url for each in known)
         return ResolutionFailed(
             f"a channel cannot be read\n{said}", hint=f"check the channels ({listed}) and the network"

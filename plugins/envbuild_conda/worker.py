@@ -7,6 +7,7 @@ for as long as whoever asked is alive: at its end the process ends, wherever it 
 from __future__ import annotations
 
 import asyncio
+import base64
 import datetime
 import hashlib
 import json
@@ -17,7 +18,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from rattler import (
     Channel,
@@ -36,6 +37,15 @@ from rattler import (
     solve,
 )
 from rattler.exceptions import InvalidMatchSpecError, SolverError
+from rattler.networking import (
+    AddHeadersMiddleware,
+    AuthenticationMiddleware,
+    GCSMiddleware,
+    MirrorMiddleware,
+    OciMiddleware,
+    RetryMiddleware,
+    S3Middleware,
+)
 from rattler.package.build_string import BuildString
 from rattler.package_cache import PackageCache, ValidationMode
 
@@ -65,7 +75,7 @@ def tell(**told: Any) -> None:
 async def solved(question: Mapping[str, Any]) -> Any:
     """Find the packages that satisfy ``specs``, and the virtual packages that were there."""
     config = SourceConfig(cache_action="force-cache-only" if question["offline"] else "cache-or-fetch")
-    client = Client.default_client()
+    client = _client(question["opened"])
     gateway = Gateway(cache_dir=_cache() / "repodata", default_config=config, client=client)
     present = virtual.overridden(question["virtual"] or _detected(), os.environ)
     sources: list[Any] = [Channel(url) for url in question["sources"]]
@@ -151,7 +161,7 @@ async def linked(question: Mapping[str, Any]) -> Any:
     for each in wanting:
         # rattler takes a local file for what it says it is.
         if each["url"].startswith("file:"):
-            _check(Path(unquote(urlsplit(each["url"]).path)), each["sha256"])
+            _check(Path(unquote(urlsplit(each["url"]).path)), each)
     if remote:
         size = sum(each["size"] or 0 for each in remote)
         tell(doing=f"Fetching {len(remote)} conda packages ({size / 1e6:.1f} MB)")
@@ -161,7 +171,7 @@ async def linked(question: Mapping[str, Any]) -> Any:
         records,
         question["prefix"],
         package_cache=cache,
-        client=Client.default_client(),
+        client=_client(question["opened"]),
         platform=Subdir(question["platform"]),
         installed_packages=[],
         show_progress=False,
@@ -171,14 +181,15 @@ async def linked(question: Mapping[str, Any]) -> Any:
     return {"cache": str(folder), "linked": len(records)}
 
 
-def _check(file: Path, expected: str) -> None:
+def _check(file: Path, locked: Mapping[str, Any]) -> None:
+    kind = "sha256" if locked["sha256"] else "md5"
     try:
         with file.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            found = hashlib.file_digest(stream, kind).hexdigest()
     except FileNotFoundError as error:
         raise Refused("Missing", str(file)) from error
-    if found != expected:
-        raise Refused("Damaged", f"{file} has sha256:{found}, and sha256:{expected} was locked")
+    if found != locked[kind]:
+        raise Refused("Damaged", f"{file} has {kind}:{found}, and {kind}:{locked[kind]} was locked")
 
 
 def _stem(filename: str) -> str:
@@ -188,12 +199,50 @@ def _stem(filename: str) -> str:
 def _record(written: Mapping[str, Any]) -> RepoDataRecord:
     """Make a record as rattler has it: it reads them from files only, and takes digests apart from the rest."""
     aside = Path(f"record-{os.getpid()}.json")
-    aside.write_text(json.dumps({key: value for key, value in written.items() if value is not None}), encoding="utf-8")
+    # Where it comes from is told apart too, and may have credentials in it.
+    told = {key: value for key, value in written.items() if value is not None and key not in ("fn", "url", "channel")}
+    aside.write_text(json.dumps(told), encoding="utf-8")
     made = PackageRecord.from_index_json(
         aside, size=written.get("size"), sha256=written["sha256"], md5=written.get("md5")
     )
     aside.unlink()
     return RepoDataRecord(made, written["fn"], written["url"], written["channel"])
+
+
+def _client(opened: Mapping[str, str]) -> Client:
+    """Whoever speaks to channels.
+
+    :param opened: the addresses with credentials of channels, by those without. Credentials are put in on the way out,
+        so that rattler's caches and messages have only the others.
+    """
+    parts = {bare: urlsplit(secret) for bare, secret in opened.items() if bare != secret}
+    # A token is part of the address; user and password travel beside it.
+    tokens = {
+        f"{bare}/": [urlunsplit(each._replace(netloc=each.netloc.rpartition("@")[2])) + "/"]
+        for bare, each in parts.items()
+    }
+    users = [
+        (each.hostname, f"{each.path}/", f"{unquote(each.username)}:{unquote(each.password or '')}")
+        for each in parts.values()
+        if each.username
+    ]
+
+    def headers(host: str, path: str) -> dict[str, str] | None:
+        user = next((user for name, folder, user in users if name == host and path.startswith(folder)), None)
+        return {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()} if user else None
+
+    mirrors = {bare: others for bare, others in tokens.items() if others != [bare]}
+    return Client(
+        [
+            RetryMiddleware(),
+            MirrorMiddleware(mirrors),
+            AddHeadersMiddleware(headers),
+            AuthenticationMiddleware(),
+            OciMiddleware(),
+            GCSMiddleware(),
+            S3Middleware(),
+        ]
+    )
 
 
 def _cache() -> Path:
