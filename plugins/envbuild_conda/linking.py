@@ -9,6 +9,9 @@ from pathlib import Path
 from envbuild import BuildFailed, BuildRequest, Damaged, Definition, Lock, Package
 from envbuild_conda import channels, engine, locked, virtual
 
+_SAID = ("depends", "constrains", "build_number")
+"""What a package says of itself, and its channel may say better."""
+
 
 def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
     """Fill the empty prefix with the conda packages of ``lock``, each checked against its digest.
@@ -64,7 +67,7 @@ def write_meta(prefix: Path, packages: Iterable[Package], cache: Path) -> None:
         told = {
             **own,
             **linked,
-            **{key: own[key] for key in ("depends", "constrains", "build_number") if own.get(key) and not said.get(key)},
+            **{key: own[key] for key in _SAID if own.get(key) and not said.get(key)},
             "url": url,
             "channel": url.rsplit("/", 2)[0],
             "extracted_package_dir": "",

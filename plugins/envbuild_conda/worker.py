@@ -150,8 +150,9 @@ async def linked(question: Mapping[str, Any]) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     # What is unpacked may have been edited since, through a hard link in any environment: everything is read again.
     cache = PackageCache.new_layered([folder], validation_mode=ValidationMode.full())
-    if question["anew"]:
-        for each in question["records"]:
+    for each in question["records"]:
+        # rattler knows what it has unpacked by the SHA-256 of the file, and takes it for any MD5.
+        if question["anew"] or not each["sha256"]:
             shutil.rmtree(folder / _stem(each["fn"]), ignore_errors=True)
     index = await cache.index()
     wanting = [each for each, made in zip(question["records"], records, strict=True) if not index.contains_record(made)]
