@@ -290,6 +290,14 @@ def test_the_plain_md5_is_checked_where_there_is_nothing_better(is_served: bool,
         assert "almanac" in there.refused("build", "explicit.txt").err
 
 
+def test_our_own_lock_without_its_definition_has_its_conda_packages_too(asked: Desk) -> None:
+    built = asked.build("environment.yml")
+    there = asked.at("there")
+    there.write("pylock.toml", (asked.folder / "pylock.toml").read_bytes())
+
+    assert there.build("pylock.toml").id == built.id
+
+
 def test_an_imported_lock_is_used_by_its_name(asked: Desk) -> None:
     there = asked.at("there")
     file = there.write("pixi.lock", exported(asked, "pixi"))

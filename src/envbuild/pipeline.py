@@ -31,7 +31,7 @@ from envbuild.plugins import Plugins
 from envbuild.process import run_program
 from envbuild.progress import QUIET, Progress, counted
 from envbuild.project import Project
-from envbuild.reading.locks import locks_in
+from envbuild.reading.locks import locks_in, own_lock
 from envbuild.requirement import WheelRef
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
@@ -249,7 +249,7 @@ def resolve(
 
 
 def _as_it_stands(project: Project, platform: Platform) -> Lock | None:
-    """The lock in a file that no plugin has to make anything of; ``None`` where one has to select from it.
+    """The lock in a file of which no plugin has to make anything; ``None`` where one has to select from it.
 
     :raises LockError: it is not for this platform.
     """
@@ -260,14 +260,19 @@ def _as_it_stands(project: Project, platform: Platform) -> Lock | None:
             hint="register a lock that is, under the same name",
         )
     if definition.source.suffix == ".toml":
-        return None
-    found = locks_in(definition.source, definition.pylock.part)
+        own = own_lock(definition.source)
+        if own is None:
+            return None
+        found = {own.platform: own}
+    else:
+        found = locks_in(definition.source, definition.pylock.part)
     if platform not in found:
         raise LockError(
             f"{project.spec} is for {', '.join(map(str, found))}, not for {platform}",
             hint="make it again for this platform with the tool that made it",
         )
-    return replace(found[platform], made_from=lock_document(definition).digest, root=definition.root)
+    made_from = lock_document(definition).digest
+    return replace(found[platform], made_from=made_from, definition=None, inputs={}, root=definition.root)
 
 
 def _both(asked: str | None, wished: str | None) -> str | None:

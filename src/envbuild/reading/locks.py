@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from envbuild.digest import Digest
 from envbuild.errors import LockError
-from envbuild.lock import Lock, Package
+from envbuild.lock import Lock, Package, read_pylock
 from envbuild.platform import Platform
 from envbuild.reading.sources import LARGEST, Place, Sources, shown, written_text
 from envbuild.requirement import PylockFile
@@ -61,6 +61,20 @@ def locks_in(path: Path, part: str = "") -> dict[Platform, Lock]:
     except (OSError, ValueError) as error:
         raise LockError(f"{shown(path)}: {error}", hint="make it again with the tool that made it") from error
     return {platform: _lock(packages, platform, path) for platform, packages in found.items()}
+
+
+def own_lock(path: Path) -> Lock | None:
+    """The lock in a ``pylock.toml`` of envbuild's with conda packages; ``None`` for any other ``pylock.toml``.
+
+    Of one that stands without its definition, whoever goes by PEP 751 alone would only see what pip installs.
+
+    :raises LockError: it is damaged.
+    """
+    text = path.read_text(encoding="utf-8")
+    ours = (read_pylock(text, where=shown(path)).tool or {}).get("envbuild")
+    if not isinstance(ours, Mapping) or not ours.get("packages"):
+        return None
+    return Lock.parse(text, where=shown(path), root=path.parent)
 
 
 def _lock(packages: Iterable[Package], platform: Platform, path: Path) -> Lock:
