@@ -5,6 +5,7 @@ A test that needs such a thing skips at a desk, and fails where ``--require NAME
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,8 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import conda_shelf, repackaged
 from support.bench import Bench
 from support.bench import bench as make_bench
+from support.channel import Channel, this_subdir
 from support.desk import Desk
 from support.desk import desk as make_desk
 from support.index import Index, serving
@@ -21,6 +24,9 @@ from support.shelf import stock
 
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 """The versions that environments may have."""
+
+SCIENCE = ("scikit-learn==1.6.1", "numpy==2.2.6", "scipy==1.15.3", "joblib==1.5.1", "threadpoolctl==3.6.0")
+"""What the iris fixture trains with."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -73,6 +79,51 @@ def index() -> Iterator[Index]:
     with serving(Index()) as served:
         stock(served)
         yield served
+
+
+@pytest.fixture(scope="session")
+def channel(
+    interpreters: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, lacking: Callable[[str, str], None]
+) -> Channel:
+    """A conda channel with Pythons that run, and with what `support.conda_shelf` says; nobody adds to it."""
+    if importlib.util.find_spec("rattler") is None:
+        lacking("conda", "py-rattler is not installed")
+    made = Channel(tmp_path_factory.mktemp("channels") / "main")
+    for version in ("3.11", "3.12"):
+        if version not in interpreters:
+            lacking("conda", f"no Python {version} found that could be repackaged")
+        try:
+            made.put(*repackaged.python(interpreters[version], subdir=this_subdir()))
+        except repackaged.Unsuitable as error:
+            lacking("conda", str(error))
+    conda_shelf.stock(made)
+    made.index()
+    return made
+
+
+@pytest.fixture(scope="session")
+def science(
+    channel: Channel,
+    interpreters: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    lacking: Callable[[str, str], None],
+) -> Channel:
+    """What is in `channel`, and scikit-learn with all that it needs; nobody adds to it."""
+    made = Channel(tmp_path_factory.mktemp("science") / "science")
+    made.put(*channel.packages.values())
+    unpacked = tmp_path_factory.mktemp("wheels")
+    try:
+        made.put(*repackaged.wheels(SCIENCE, interpreters["3.11"], unpacked, subdir=this_subdir()))
+    except subprocess.CalledProcessError as error:
+        lacking("network", f"no index of packages can be reached: {error.stderr.strip()}")
+    made.index()
+    return made
+
+
+@pytest.fixture
+def channels(tmp_path: Path) -> Callable[[str], Channel]:
+    """Empty channels of the test's own, each under its name."""
+    return lambda name: Channel(tmp_path / "channels" / name)
 
 
 @pytest.fixture

@@ -298,7 +298,6 @@ def test_a_wheel_cannot_take_the_place_of_what_makes_an_environment_one(
 @pytest.mark.parametrize(
     ("section", "extra"),
     [
-        ("conda: [python=3.11]", "envbuild[conda]"),
         ("docker: {base_image: 'debian:12'}", "envbuild[docker]"),
         ("gpu: 1", "envbuild[gpu]"),
     ],
@@ -310,15 +309,6 @@ def test_a_section_whose_plugin_is_not_installed_names_what_to_install(desk: Des
 
     assert extra in done.err
     assert section.split(":")[0] in done.err
-
-
-def test_conda_packages_of_an_environment_yml_name_the_extra_whatever_its_pip_part_says(
-    desk: Desk, index: Index
-) -> None:
-    for asked in ("demo", "nosuchpackage"):
-        pip = f"[--index-url {index.simple}, {asked}]"
-        desk.write("environment.yml", f"dependencies: [numpy=2, {{pip: {pip}}}]\n")
-        assert "envbuild[conda]" in desk.refused("build").err
 
 
 def test_an_environment_whose_python_was_replaced_is_built_again(desk: Desk, interpreters: dict[str, Path]) -> None:

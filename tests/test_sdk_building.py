@@ -94,12 +94,8 @@ def test_a_build_that_fails_raises_with_the_reason_and_the_hint(
 
 def test_a_section_without_a_plugin_is_said_with_the_extra_to_install(index: Index) -> None:
     made = asking(index, "demo")
-    made.python.user_managed_dependencies = True
-
-    with pytest.raises(ActivityFailedException, match="interpreter"):
-        made.build().wait_for_completion(show_output=False)
-    made.python.user_managed_dependencies = False
     made.docker.enabled = True
+
     with pytest.raises(ActivityFailedException, match="docker") as failed:
         made.build().wait_for_completion(show_output=False)
     assert "envbuild[docker]" in failed.value.hint

@@ -41,6 +41,9 @@ def environment(host: "Mapping[str, str]", prefix: str, declared: "Mapping[str, 
     # Without it Python holds its output back when it is no terminal that reads it.
     variables.setdefault("PYTHONUNBUFFERED", "1")
     variables.update(declared)
+    if not variables["VIRTUAL_ENV"]:
+        # An interpreter that is in no virtual environment is run as it is.
+        del variables["VIRTUAL_ENV"]
     variables["PATH"] = os.path.join(prefix, "bin") + os.pathsep + variables.get("PATH", os.defpath)
     own = declared.get("PYTHONPATH")
     variables["PYTHONPATH"] = own + os.pathsep + inside if own else inside

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from envbuild import Definition, Package, Platform, Requirement
+from envbuild import Definition, Platform, Requirement
 
 _TRIPLES = {
     ("linux", "gnu"): "{}-unknown-linux-gnu",
@@ -31,21 +31,21 @@ def triple(platform: Platform) -> str:
     return _TRIPLES[platform.system, platform.libc].format(platform.machine)
 
 
-def requirements_file(definition: Definition, private: Mapping[str, Path], pinned: Iterable[Package] = ()) -> str:
+def requirements_file(definition: Definition, private: Mapping[str, Path], provided: Mapping[str, Path]) -> str:
     """The requirements file that uv resolves.
 
     Credentials that the definition's files spelled out go back into their URLs here, in a file that only we can
     read and that is gone in a moment; ``${NAME}`` stays for uv to fill in.
 
     :param private: where each private wheel lies, by the package's name.
-    :param pinned: what other plugins install, to be taken as given by version.
+    :param provided: the same of the stand-ins for what other plugins install.
     """
     lines = [spelled_out(line(each, definition.root), definition) for each in definition.pip]
     for wheel in definition.wheels:
         extras = f"[{','.join(wheel.extras)}]" if wheel.extras else ""
         marker = f" ; {wheel.marker}" if wheel.marker else ""
         lines.append(f"{wheel.name}{extras} @ {private[wheel.name].as_uri()}{marker}")
-    lines += [f"{each.name}=={each.version}" for each in pinned if each.version]
+    lines += [f"{name} @ {file.as_uri()}" for name, file in provided.items()]
     return "\n".join(lines) + "\n"
 
 

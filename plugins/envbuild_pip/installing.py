@@ -7,7 +7,7 @@ import fcntl
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from envbuild import (
     BuildRequest,
     Damaged,
     Definition,
+    Image,
     Lock,
     NotFound,
     Package,
@@ -24,7 +25,7 @@ from envbuild import (
     PythonNotFound,
     Store,
 )
-from envbuild_pip import interpreters
+from envbuild_pip import interpreters, shared
 from envbuild_pip.credentials import opened, with_indexes, write_private
 from envbuild_pip.projects import copy_of
 from envbuild_pip.resolving import wheel_file
@@ -76,9 +77,44 @@ def install(definition: Definition, lock: Lock, prefix: Path, request: BuildRequ
     :raises BuildFailed: an artifact cannot be had or installed.
     :raises Damaged: an artifact is not the one that was locked.
     """
+    if lock.of_kind("pip", "wheel"):
+        skeleton = _skeleton(prefix)
+        with known_place(prefix, lock.python, request.store) as known:
+            _fill(definition, lock, known, ["sync"], request)
+        _check_skeleton(prefix, skeleton)
+        strip_traces(prefix)
+
+
+def complete(definition: Definition, lock: Lock, base: Image, request: BuildRequest) -> None:
+    """Fill a prefix in which other packages are already, without touching those.
+
+    :raises BuildFailed: an artifact cannot be had or installed, or has a file that is another package's.
+    :raises Damaged: an artifact is not the one that was locked.
+    """
+    prefix = request.destination
+    before = shared.Inventory.of(prefix)
+    before.refuse_distributions(lock.of_kind("pip", "wheel"))
+    # The prefix may be marked as another tool's, which it is not any more.
+    how = ["install", "--no-deps", "--break-system-packages"]
+    _fill(definition, lock, prefix, how, request, python=base.python)
+    before.refuse_overwritten()
+    shared.free_scripts(prefix, before)
+    strip_traces(prefix, before.distributions)
+
+
+def _fill(
+    definition: Definition,
+    lock: Lock,
+    prefix: Path,
+    how: Iterable[str],
+    request: BuildRequest,
+    python: str = "bin/python",
+) -> None:
+    """Have uv install the pip packages of ``lock`` into ``prefix``.
+
+    :param how: what uv is to do, ``sync`` or ``install``, with options.
+    """
     packages = lock.of_kind("pip", "wheel")
-    if not packages:
-        return
     file = request.scratch / "pylock.toml"
     here = tuple(_here(each, definition, lock, request) for each in packages)
     write_private(file, replace(lock, packages=here).to_toml())
@@ -86,21 +122,20 @@ def install(definition: Definition, lock: Lock, prefix: Path, request: BuildRequ
     sources = [each.name for each in lock.built_from_source]
     if request.anew:
         _forget_cached(packages, request)
-    skeleton = _skeleton(prefix)
-    with known_place(prefix, lock.python, request.store) as known:
-        command = ["pip", "sync", "--quiet", f"--python={known / 'bin/python'}", "--preview-features=pylock"]
-        command += ["--no-index"] if definition.options.no_index else []
-        command += ["--no-build"] if not sources else [f"--only-binary={name}" for name in _without(packages, sources)]
-        code, complaint = _sync([*command, "--offline"], file, variables, request.scratch)
-        if code != 0 and not request.offline and not _is_mismatch(complaint) and not _has_packages(prefix):
-            code, complaint = _sync(command, file, variables, request.scratch)
+    present = _distributions(prefix)
+    command = ["pip", *how, "--quiet", f"--python={prefix / python}", "--preview-features=pylock"]
+    command += ["--no-index"] if definition.options.no_index else []
+    command += ["--no-build"] if not sources else [f"--only-binary={name}" for name in _without(packages, sources)]
+    code, complaint = _install([*command, "--offline"], file, variables, request.scratch)
+    # If uv has begun to install, it had all that it needs, and would take what is there for whole.
+    has_begun = _distributions(prefix) != present
+    if code != 0 and not request.offline and not _is_mismatch(complaint) and not has_begun:
+        code, complaint = _install(command, file, variables, request.scratch)
     unsafe = _UNSAFE.findall(complaint)
     if unsafe:
         raise _unsafe(unsafe, replace(lock, packages=here), request)
     if code != 0:
         raise _failure(_said(complaint), request)
-    _check_skeleton(prefix, skeleton)
-    strip_traces(prefix)
 
 
 @contextmanager
@@ -141,8 +176,9 @@ def _without(packages: Iterable[Package], names: Iterable[str]) -> list[str]:
     return [each.name for each in packages if each.name not in kept]
 
 
-def _sync(command: list[str], file: Path, variables: Mapping[str, str], scratch: Path) -> tuple[int, str]:
-    code, _, complaint = run_uv([*command, str(file)], variables=variables, directory=scratch)
+def _install(command: list[str], file: Path, variables: Mapping[str, str], scratch: Path) -> tuple[int, str]:
+    listed = [str(file)] if "sync" in command else ["--requirements", str(file)]
+    code, _, complaint = run_uv([*command, *listed], variables=variables, directory=scratch)
     return code, complaint.replace(f"{scratch}/", "")
 
 
@@ -166,9 +202,8 @@ def _here(package: Package, definition: Definition, lock: Lock, request: BuildRe
     return package
 
 
-def _has_packages(prefix: Path) -> bool:
-    """Whether uv has begun to install: then it had all that it needs, and would take what is there for whole."""
-    return any(prefix.glob("lib/python*/site-packages/*.dist-info"))
+def _distributions(prefix: Path) -> set[Path]:
+    return set(prefix.glob("lib/python*/site-packages/*.dist-info"))
 
 
 def _see_to_wheel(package: Package, lock: Lock, request: BuildRequest) -> None:
@@ -261,9 +296,14 @@ def _failure(complaint: str, request: BuildRequest) -> BuildFailed | Damaged:
     return BuildFailed(f"the environment could not be installed\n{complaint}")
 
 
-def strip_traces(prefix: Path) -> None:
-    """Remove what uv notes of where and when a local file was found: the same lock must give the same files."""
-    for folder in prefix.glob("lib/python*/site-packages/*.dist-info"):
+def strip_traces(prefix: Path, others: Container[Path] = ()) -> None:
+    """Remove what uv notes of where and when a local file was found: the same lock must give the same files.
+
+    :param others: the metadata of packages that uv has not installed.
+    """
+    for folder in _distributions(prefix):
+        if folder in others:
+            continue
         origin = folder / "direct_url.json"
         traces = [origin] if origin.exists() and b'"file:' in origin.read_bytes() else []
         traces += [each for each in [folder / "uv_cache.json"] if each.exists()]

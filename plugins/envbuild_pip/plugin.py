@@ -7,6 +7,7 @@ finds Pythons, `uv` runs the program.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from envbuild import (
@@ -55,11 +56,18 @@ def compute_hash(definition: Definition, lock: Lock) -> Mapping[str, Any] | None
 
 @hookimpl(trylast=True)
 def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Image | None:  # noqa: A002
-    """Make a prefix of a lock that holds nothing but pip packages and private wheels."""
+    """Install pip packages and private wheels: into a new prefix, or into one that has all else of the lock."""
     from envbuild_pip import installing
 
-    if not installing.is_for(lock.platform, request) or len(lock.of_kind("pip", "wheel")) != len(lock.packages):
+    done = (request.base.kinds if request.base else None) or frozenset()
+    if not installing.is_for(lock.platform, request) or not {each.kind for each in lock.packages} - done <= {
+        "pip",
+        "wheel",
+    }:
         return None
+    if request.base:
+        installing.complete(definition, lock, request.base, request)
+        return replace(request.base, kinds=None)
     interpreter = installing.interpreter_for(lock, request)
     installing.make_prefix(interpreter, request.destination, request)
     installing.install(definition, lock, request.destination, request)

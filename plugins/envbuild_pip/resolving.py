@@ -16,7 +16,7 @@ import tomli_w
 from packaging.utils import canonicalize_name
 
 from envbuild import Definition, LockRequest, Package, Platform, PythonNotFound, Resolution, ResolutionFailed
-from envbuild_pip import answering, asking, interpreters, projects
+from envbuild_pip import answering, asking, interpreters, projects, provided
 from envbuild_pip.credentials import with_indexes, write_private
 from envbuild_pip.uv import is_network_trouble, run_uv
 
@@ -162,20 +162,23 @@ class _Compile:
         self.private = {
             each.name: wheel_file(each, self.request.scratch, self.request.store) for each in self._wheels()
         }
+        others = provided.by_distribution(resolution.packages)
+        provided.check(definition, others)
+        self.others = others
+        self.provided = provided.stand_ins(others, self.request.scratch / "provided")
 
     def _wheels(self) -> list[Package]:
         return [each for each in self.resolution.packages if each.kind == "wheel"]
 
     def run(self, only_binary: Iterable[str]) -> tuple[tuple[Package, ...] | None, str]:
         """Try it: the packages, or ``None`` and uv's complaint."""
-        pinned = [each for each in self.resolution.packages if each.kind != "wheel"]
-        asked = asking.requirements_file(self.definition, self.private, pinned)
+        asked = asking.requirements_file(self.definition, self.private, self.provided)
         bounds = [asking.line(each, self.root) for each in self.definition.constraints]
         constraints = asking.spelled_out("\n".join(bounds), self.definition)
         text, complaint = self._compile(asked, constraints, only_binary, self.request.previous is not None)
         if text is None:
-            return None, complaint
-        without = {each.name for each in self.resolution.packages}
+            return None, provided.explained(complaint, self.others)
+        without = {*self.private, *self.provided}
         found = answering.packages(text, written_in=self.request.scratch, root=self.root, without=without)
         return found, ""
 

@@ -37,6 +37,7 @@ def export(project: Project, lock: Lock | None, workspace: Workspace, stream: IO
     """
     definition = project.definition
     local = [each.text for each in definition.pip if each.is_path]
+    local += [definition.interpreter] if definition.interpreter and "/" in definition.interpreter else []
     if local or definition.pylock:
         raise Refused(
             f"{project.name} asks for what only this machine has: {', '.join(local) or definition.pylock}",
@@ -45,7 +46,7 @@ def export(project: Project, lock: Lock | None, workspace: Workspace, stream: IO
     form = yaml.safe_dump(definition.named(project.name).to_dict(), sort_keys=True, allow_unicode=True)
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         _add(archive, _DEFINITION, form.encode())
-        if lock:
+        if lock and not lock.is_observed:
             _add(archive, f"pylock.{lock.platform}.toml", lock.to_toml().encode())
         for wheel in sorted(definition.wheels):
             _add(archive, f"wheels/{wheel.filename}", workspace.store.read(wheel.digest))

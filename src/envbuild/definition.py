@@ -117,8 +117,8 @@ class Definition:
     def is_local(self) -> bool:
         """Whether it asks for files or folders of the machine that it was written on."""
         places = [*self.options.find_links, *(each.text for each in (*self.pip, *self.constraints))]
-        places += [self.interpreter or "", _build_context(self.docker)]
-        return any(place.startswith(("./", "../", "/")) for place in places)
+        places.append(_build_context(self.docker))
+        return "/" in (self.interpreter or "") or any(place.startswith(("./", "../", "/")) for place in places)
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -127,8 +127,9 @@ class Definition:
             "conda": self.conda,
             "wheels": self.wheels,
             "pip": self.pip or self.pylock,
-            "interpreter": self.interpreter,
+            # First, since an interpreter of a container is for whoever takes on the container.
             "docker": self.docker if self.docker.get("enabled", True) else None,
+            "interpreter": self.interpreter,
             "gpu": self.gpu,
             "spark": self.spark,
         }
@@ -156,7 +157,7 @@ class Definition:
             "spark": forms.plain(self.spark),
             "azure": forms.plain(self.azure),
             "as_of": self.as_of.isoformat() if self.as_of else "",
-            "pylock": str(self.pylock.digest) if self.pylock else "",
+            "pylock": str(self.pylock) if self.pylock else "",
         }
         return {key: value for key, value in content.items() if value}
 
@@ -193,7 +194,7 @@ class Definition:
             "spark": forms.plain(self.spark),
             "azure": forms.plain(self.azure),
             "as_of": self.as_of.isoformat() if self.as_of else None,
-            "pylock": str(self.pylock.digest) if self.pylock else None,
+            "pylock": str(self.pylock) if self.pylock else None,
         }
         return {key: value for key, value in form.items() if value}
 
@@ -234,7 +235,7 @@ class Definition:
             "spark": reader.mapping("spark"),
             "azure": reader.mapping("azure"),
             "as_of": reader.one("as_of", forms.day),
-            "pylock": reader.one("pylock", lambda value: PylockFile(Digest.parse(forms.text(value)))),
+            "pylock": reader.one("pylock", lambda value: PylockFile.parse(forms.text(value))),
         }
         definition = None
         try:

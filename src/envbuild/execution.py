@@ -332,7 +332,7 @@ def _start(
         command=with_places(order.command, order.data, variables),
         directory=Path(folder.work),
         folder=Path(folder.path),
-        variables=variables,
+        variables={**prepared.image.activated, **variables},
     )
     handle: RunHandle | None = plugins.first("run_target", run=request, image=prepared.image)
     if handle is None:

@@ -106,7 +106,7 @@ def _identified(project: Project, workspace: Workspace, plugins: Plugins, wishes
     if project.id is not None:
         return project.id
     lock = pipeline.kept_lock(project, workspace, wishes.platform)
-    if lock is None or pipeline.stale(lock, project, workspace):
+    if lock is None or pipeline.stale(lock, project, workspace, plugins):
         # Asking a question is no reason to write a file.
         lock = pipeline.resolve(project, workspace, plugins, wishes, lock)
     return pipeline.identify(project, lock, workspace, plugins)
@@ -119,7 +119,7 @@ def explain(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wi
         return Explanation(spec=project.spec, id=None, present=False, reasons=("there is no lock yet",))
     if present is None:
         present = pipeline.lock(project, workspace, plugins, wishes).lock
-    outdated = pipeline.stale(present, project, workspace)
+    outdated = pipeline.stale(present, project, workspace, plugins)
     if outdated:
         reasons = ("the lock is not that of the definition any more:", *(f"  {each}" for each in outdated))
         return Explanation(spec=project.spec, id=None, present=False, reasons=reasons)

@@ -103,7 +103,7 @@ def environment_document(lock: Lock, answers: Mapping[str, Mapping[str, Any]]) -
             "recipe": RECIPE,
             "python": lock.python,
             "platform": str(lock.platform),
-            "packages": {each.name: _artifact(each) for each in lock.packages},
+            "packages": {each.label: _artifact(each) for each in lock.packages},
             "plugins": {name: answer for name, answer in answers.items() if answer},
         },
     )

@@ -39,7 +39,9 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
     Every plugin is asked, and all answers are used. The order matters, because each sees in
     ``resolution.packages`` what has been pinned before it and has to fit in around that: first those that bring
     whole systems (mark them ``tryfirst``, as conda does), then private wheels, last pip (``trylast``). A package
-    that is pinned already may not be pinned again: ``resolution.add`` refuses it.
+    that is pinned already may not be pinned again: ``resolution.add`` refuses it. Whoever brings a Python fixes it with
+    ``resolution.pin_python``; those who come after resolve for that version and ``platform``, with no such interpreter
+    on this machine where ``resolution.interpreter`` is ``None``.
 
     Equal arguments get equal answers while the indexes do not change, and a package that ``resolution.request``
     names in ``previous`` stays as it is there unless the definition or ``upgrade`` says otherwise. Nothing is
@@ -81,6 +83,10 @@ def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRe
     ``None`` says "that kind of image, or what this lock holds, is not mine". The core has made sure that nobody else
     builds the same id meanwhile, and publishes the answer in one step: what was in ``request.destination`` when the
     hook raised, or when the process was killed, is thrown away.
+
+    A builder that installs only some kinds of packages says in ``Image.kinds`` which. The core then asks again for the
+    rest, with the image as ``request.base``: its files are in ``request.destination``, and belong to the packages that
+    brought them. A builder that needs an empty folder declines where there is a base.
 
     The environment is what the lock says and nothing else: every artifact is checked against its digest, and two
     builds of one lock on two machines hold the same files, byte for byte. It is shared by everybody who asks for

@@ -22,8 +22,9 @@ ImageKind = Literal["prefix", "oci"]
 class BuildRequest:
     """What is to be built.
 
-    :param destination: an empty folder to build in; the core moves it to ``home`` once it is whole, so nothing in
-        it may name ``destination``.
+    :param destination: the folder to build in, empty unless there is a ``base``; the core moves it to ``home`` once it
+        is whole, so nothing in it may name ``destination``.
+    :param base: what a builder before has put into ``destination``, to be completed; ``None`` to begin.
     :param home: where the environment will live at run time, as seen from inside its target.
     :param store: the folder of the content-addressed store, to be opened with `envbuild.Store`.
     :param offline: use what is cached, and fail rather than ask the network.
@@ -39,6 +40,7 @@ class BuildRequest:
     scratch: Path
     offline: bool = False
     anew: bool = False
+    base: Image | None = None
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     progress: Progress = QUIET
 
@@ -50,6 +52,10 @@ class Image:
     :param id: what it was built for.
     :param path: the prefix; ``None`` for an OCI image, whose manifest ``digest`` names it in the store.
     :param python: the interpreter, relative to ``path`` or inside the container.
+    :param kinds: the kinds of packages that are in it so far, where others of the lock are left to another builder;
+        ``None`` if it holds all of the lock.
+    :param activated: variables by which a process knows that it is in this environment, where they are others than
+        ``VIRTUAL_ENV`` with the path; an empty text is for one that is to be absent.
     """
 
     kind: ImageKind
@@ -58,6 +64,8 @@ class Image:
     python: str = "bin/python"
     path: Path | None = None
     digest: Digest | None = None
+    kinds: frozenset[str] | None = None
+    activated: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
 
     @property

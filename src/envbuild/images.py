@@ -125,6 +125,7 @@ class Images:
             "platform": str(image.platform),
             "python": image.python,
             "digest": None if image.digest is None else str(image.digest),
+            "activated": dict(image.activated),
             "details": dict(image.details),
             "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "seal": str(Digest.of(sealed)),
@@ -305,6 +306,8 @@ def _image(document: Any, home: Path) -> Image:
         python=document["python"],
         path=home if document["kind"] == "prefix" else None,
         digest=None if digest is None else Digest.parse(digest),
+        # Those that were made before there was such a thing have none.
+        activated=document.get("activated", {}),
         details=document["details"],
     )
 

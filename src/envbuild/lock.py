@@ -45,7 +45,12 @@ LOCK_VERSION = 1
 
 _AGAIN = "restore it from version control, or remove it and lock again"
 
-ArtifactKind = Literal["wheel", "sdist", "archive", "directory", "vcs"]
+_OF_PIP = ("pip", "wheel")
+"""The kinds of packages that PEP 751 has words for."""
+
+ArtifactKind = Literal["wheel", "sdist", "archive", "directory", "vcs", "installed"]
+
+_OBSERVED = "what is installed was found so, in an interpreter that somebody else looks after: nothing is pinned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +58,8 @@ class Artifact:
     """A file, folder or revision that a package is installed from.
 
     :param kind: ``wheel`` and ``sdist`` come from an index, ``archive`` from a direct URL or path,
-        ``directory`` is a project on this machine, ``vcs`` a revision of a repository.
+        ``directory`` is a project on this machine, ``vcs`` a revision of a repository. What is ``installed`` was there
+        already, and is neither fetched nor changed: the lock says what was found, and it may have changed since.
     :param url: where it is fetched from, or ``None`` where ``path`` says; never with credentials.
     :param path: relative to the lock's folder, with ``/``.
     :param digest: of the file; ``None`` for directories and repositories, which have none.
@@ -77,7 +83,7 @@ class Artifact:
     @property
     def is_source(self) -> bool:
         """Whether something has to be built before it can be installed."""
-        return self.kind != "wheel" and not (self.filename or "").endswith(".whl")
+        return self.kind != "installed" and self.kind != "wheel" and not (self.filename or "").endswith(".whl")
 
     @property
     def place(self) -> str:
@@ -90,7 +96,8 @@ class Package:
     """One package of a lock.
 
     :param kind: the ecosystem it is installed by: ``pip``, ``wheel`` (a private one), ``conda`` …
-    :param details: what only the plugin of that kind understands, as text; part of the environment's id.
+    :param details: what only the plugin of that kind understands, as text; part of the environment's id. Under
+        ``provides`` everybody finds the Python distribution that a package of another kind than pip's brings.
     """
 
     name: str
@@ -105,6 +112,17 @@ class Package:
     def __str__(self) -> str:
         return f"{self.name} {self.version}" if self.version else f"{self.name} ({self.artifact.place})"
 
+    @property
+    def label(self) -> str:
+        """What tells it from all others of a lock: conda has a ``tzdata`` that is not pip's."""
+        return self.name if self.kind in _OF_PIP else f"{self.name} ({self.kind})"
+
+    @property
+    def provides(self) -> str | None:
+        """The normalised name of the Python distribution that it is, if it is one: there can only be one of each."""
+        found = self.name if self.kind in _OF_PIP else self.details.get("provides")
+        return canonicalize_name(found) if found else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
@@ -116,6 +134,8 @@ class Lock:
     :param definition: the name of the definition's file, beside which the lock lies.
     :param inputs: files besides the definition that it was made from (constraint files, ``pyproject.toml`` of
         local projects), by path relative to the lock, with their digests: they make it stale too.
+    :param system: what the packages need of the machine itself and the lock was made for, such as ``__glibc=2.28``;
+        not part of the environment's id.
     """
 
     python: str
@@ -125,6 +145,7 @@ class Lock:
     definition: str | None = None
     as_of: datetime.date | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
+    system: tuple[str, ...] = ()
     created_by: str = "envbuild"
     root: Path | None = field(default=None, compare=False)
     """The folder that relative paths are meant from."""
@@ -136,7 +157,12 @@ class Lock:
     @property
     def built_from_source(self) -> tuple[Package, ...]:
         """The packages for which code of theirs runs on this machine before they are installed."""
-        return tuple(each for each in self.packages if each.artifact.is_source)
+        return tuple(each for each in self.of_kind("pip") if each.artifact.is_source)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether it says what was found somewhere, rather than what will be installed."""
+        return any(each.artifact.kind == "installed" for each in self.packages)
 
     def of_kind(self, *kinds: str) -> tuple[Package, ...]:
         """The packages that the plugins of ``kinds`` install."""
@@ -145,7 +171,7 @@ class Lock:
     def find(self, name: str) -> Package | None:
         """The package of that name, whatever its kind."""
         wanted = canonicalize_name(name)
-        return next((each for each in self.packages if each.name == wanted), None)
+        return next((each for each in self.packages if canonicalize_name(each.name) == wanted), None)
 
     @property
     def packages_digest(self) -> Digest:
@@ -176,15 +202,19 @@ class Lock:
             ours["as-of"] = self.as_of
         if self.inputs:
             ours["inputs"] = dict(sorted(self.inputs.items()))
-        others = [_foreign_to_dict(each) for each in self.packages if each.kind not in ("pip", "wheel")]
+        if self.system:
+            ours["system"] = list(self.system)
+        others = [_foreign_to_dict(each) for each in self.packages if each.kind not in _OF_PIP]
         if others:
             ours["packages"] = others
+        if self.is_observed:
+            ours["note"] = _OBSERVED
         pylock = Pylock(
             lock_version=Version("1.0"),
             created_by=self.created_by,
             # Artifacts fit every patch release; the very one that this environment has stands in our own table.
             requires_python=SpecifierSet(f"=={'.'.join(self.python.split('.')[:2])}.*"),
-            packages=[_to_pylock(each) for each in self.packages if each.kind in ("pip", "wheel")],
+            packages=[_to_pylock(each) for each in self.packages if each.kind in _OF_PIP],
             tool={"envbuild": ours},
         )
         return tomli_w.dumps(pylock.to_dict(), multiline_strings=False)
@@ -217,6 +247,7 @@ class Lock:
                 definition=ours.get("definition"),
                 as_of=ours.get("as-of"),
                 inputs={str(path): str(found) for path, found in ours.get("inputs", {}).items()},
+                system=tuple(str(each) for each in ours.get("system", ())),
                 created_by=pylock.created_by,
                 root=root,
             )
@@ -347,6 +378,7 @@ def _foreign_to_dict(package: Package) -> dict[str, Any]:
         "kind": package.kind,
         "name": package.name,
         "version": package.version,
+        "artifact": None if artifact.kind == "archive" else artifact.kind,
         "url": artifact.url,
         "path": artifact.path,
         "sha256": artifact.digest.hex if artifact.digest else None,
@@ -362,7 +394,7 @@ def _foreign_from_dict(form: Mapping[str, Any]) -> Package:
         name=form["name"],
         version=form.get("version"),
         artifact=Artifact(
-            kind="archive",
+            kind="installed" if form.get("artifact") == "installed" else "archive",
             url=form.get("url"),
             path=form.get("path"),
             digest=Digest(form["sha256"]) if "sha256" in form else None,
@@ -424,31 +456,35 @@ class Resolution:
     interpreter: Path | None = None
     packages: tuple[Package, ...] = ()
     inputs: Mapping[str, Digest] = field(default_factory=dict)
+    system: tuple[str, ...] = ()
 
     def add(self, *packages: Package) -> None:
         """Pin ``packages``.
 
         :raises PackageClash: one of that name has been pinned already; both are named.
         """
-        present = {each.name: each for each in self.packages}
         for each in packages:
-            other = present.get(each.name)
+            other = next((one for one in self.packages if _clash(one, each)), None)
             if other:
                 raise PackageClash(
                     f"{each.name} is asked for twice: {other} by {other.kind} and {each} by {each.kind}",
                     hint=f"ask for {each.name} in one place only",
                 )
-            present[each.name] = each
-        self.packages = tuple(present.values())
+            self.packages = (*self.packages, each)
 
     def pin_python(self, version: str, interpreter: Path | None) -> None:
         """Fix the Python of the environment; the first plugin to do so decides.
 
+        :param interpreter: such a one on this machine; ``None`` where the plugin brings it along with its packages.
         :raises PackageClash: another plugin has fixed it.
         """
         if self.python is not None:
             raise PackageClash(f"Python is fixed twice: {self.python} and {version}")
         self.python, self.interpreter = version, interpreter
+
+    def taken_for(self, *system: str) -> None:
+        """Note what the answer takes the machine to have, such as ``__glibc=2.28``: the lock says so."""
+        self.system = tuple(sorted({*self.system, *system}))
 
     def made_from(self, inputs: Mapping[str, Digest]) -> None:
         """Note files besides the definition that the answer depends on: a change makes the lock stale.
@@ -456,6 +492,12 @@ class Resolution:
         :param inputs: their digests, by path relative to the definition's folder.
         """
         self.inputs = {**self.inputs, **inputs}
+
+
+def _clash(one: Package, other: Package) -> bool:
+    if one.kind == other.kind or (one.kind in _OF_PIP and other.kind in _OF_PIP):
+        return one.name == other.name
+    return one.provides is not None and one.provides == other.provides
 
 
 # -- comparing -----------------------------------------------------------------------------------------------
@@ -481,8 +523,8 @@ class Change:
 
 def changes(before: Iterable[Package], after: Iterable[Package]) -> tuple[Change, ...]:
     """Which packages were added, removed or replaced; by name."""
-    old = {each.name: each for each in before}
-    new = {each.name: each for each in after}
+    old = {each.label: each for each in before}
+    new = {each.label: each for each in after}
     same: Callable[[Package | None], Any] = lambda each: each and (  # noqa: E731
         each.version, each.artifact.digest, each.artifact.revision, each.artifact.path, each.kind
     )  # fmt: skip

@@ -31,6 +31,7 @@ from envbuild.plugins import Plugins
 from envbuild.process import run_program
 from envbuild.progress import QUIET, Progress, counted
 from envbuild.project import Project
+from envbuild.reading.locks import locks_in, own_lock
 from envbuild.requirement import WheelRef
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
@@ -99,7 +100,7 @@ class Prepared:
 # -- locking -------------------------------------------------------------------------------------------------
 
 
-def stale(lock: Lock, project: Project, workspace: Workspace) -> tuple[str, ...]:
+def stale(lock: Lock, project: Project, workspace: Workspace, plugins: Plugins) -> tuple[str, ...]:
     """Say what has changed since ``lock`` was made; nothing, if it still fits the definition."""
     asked = lock_document(project.definition)
     if lock.made_from is None:
@@ -118,7 +119,7 @@ def stale(lock: Lock, project: Project, workspace: Workspace) -> tuple[str, ...]
             found.append(f"{path} is not there any more")
         elif str(Digest.of(file.read_bytes())) != digest:
             found.append(f"{path} has changed")
-    return tuple(found)
+    return (*found, *plugins.outdated(project.definition, lock))
 
 
 def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Lock | None:
@@ -129,7 +130,7 @@ def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Loc
             return lock
     if project.id is not None:
         found = workspace.catalogue.resolution_of(project.id)
-    elif project.definition.pylock:
+    elif project.definition.pylock and project.definition.source:
         return None
     elif project.version is not None:
         found = workspace.resolution_of(project.version, str(platform))
@@ -150,33 +151,38 @@ def lock(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishe
     :raises LockOutdated: ``wishes.locked``, and the lock is stale or absent.
     :raises ResolutionFailed: nothing satisfies the definition.
     """
-    if project.definition.pylock:
+    if project.definition.pylock and project.definition.source:
         return Locked(lock=resolve(project, workspace, plugins, wishes), file=project.definition.source)
     name = str(project.lock_file or definition_document(project.definition).digest.hex)
-    found = None if wishes.changes_lock else _fitting(project, workspace, wishes)
+    found = None if wishes.changes_lock else _fitting(project, workspace, plugins, wishes)
     if found is not None:
         return found
     with workspace.store.locked(f"lock-{Digest.of(os.fsencode(name)).short}"):
-        found = None if wishes.changes_lock else _fitting(project, workspace, wishes)
+        found = None if wishes.changes_lock else _fitting(project, workspace, plugins, wishes)
         return found or _lock_anew(project, workspace, plugins, wishes)
 
 
-def _fitting(project: Project, workspace: Workspace, wishes: Wishes) -> Locked | None:
+def _fitting(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked | None:
     present = kept_lock(project, workspace, wishes.platform)
-    if present is None or stale(present, project, workspace):
+    if present is None or stale(present, project, workspace, plugins):
         return None
     return Locked(lock=present, file=project.lock_target(present.platform))
 
 
 def _lock_anew(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked:
     before = kept_lock(project, workspace, wishes.platform)
-    reasons = stale(before, project, workspace) if before else ("there is no lock yet",)
+    reasons = stale(before, project, workspace, plugins) if before else ("there is no lock yet",)
     if before and wishes.changes_lock:
         reasons = (*reasons, "asked for")
     if wishes.locked:
         raise LockOutdated(
             f"{project.spec}: the lock is not that of the definition: {'; '.join(reasons)}",
             hint="run 'envbuild lock' and commit the lock with the definition",
+        )
+    if project.id and before and before.is_observed:
+        raise LockOutdated(
+            f"{project.id.short} cannot be had any more: {'; '.join(reasons)}",
+            hint="put the interpreter back as it was, or use it as it is now by its definition",
         )
     made = resolve(project, workspace, plugins, wishes, before)
     workspace.keep(lock_document(project.definition))
@@ -193,12 +199,18 @@ def resolve(
     :raises PluginMissing: a section of the definition is nobody's.
     """
     definition = project.definition
+    if definition.pylock:
+        given = _as_it_stands(project, wishes.platform)
+        if given is not None:
+            return given
     as_of = wishes.as_of or definition.as_of or (before.as_of if before and not wishes.upgrade else None)
     asked = replace(definition, as_of=as_of, python=_both(definition.python, wishes.python))
     count = len(definition.pip) + len(definition.wheels) + len(definition.conda)
     doing = f"Resolving {counted(count, 'requirement')} of {project.name}"
     if definition.pylock:
         doing = f"Reading {project.spec}"
+    elif definition.interpreter:
+        doing = f"Looking at {definition.interpreter}"
     with workspace.store.scratch("lock") as scratch, wishes.progress.step(doing):
         request = LockRequest(
             scratch=scratch,
@@ -231,8 +243,36 @@ def resolve(
         definition=definition.source.name if definition.source and project.lock_file else None,
         as_of=as_of,
         inputs={path: str(digest) for path, digest in resolution.inputs.items()},
+        system=resolution.system,
         root=definition.root,
     )
+
+
+def _as_it_stands(project: Project, platform: Platform) -> Lock | None:
+    """The lock in a file of which no plugin has to make anything; ``None`` where one has to select from it.
+
+    :raises LockError: it is not for this platform.
+    """
+    definition = project.definition
+    if definition.pylock is None or definition.source is None:
+        raise LockError(
+            f"{project.spec} was made of another tool's lock, and that was not for {platform}",
+            hint="register a lock that is, under the same name",
+        )
+    if definition.source.suffix == ".toml":
+        own = own_lock(definition.source)
+        if own is None:
+            return None
+        found = {own.platform: own}
+    else:
+        found = locks_in(definition.source, definition.pylock.part)
+    if platform not in found:
+        raise LockError(
+            f"{project.spec} is for {', '.join(map(str, found))}, not for {platform}",
+            hint="make it again for this platform with the tool that made it",
+        )
+    made_from = lock_document(definition).digest
+    return replace(found[platform], made_from=made_from, definition=None, inputs={}, root=definition.root)
 
 
 def _both(asked: str | None, wished: str | None) -> str | None:
@@ -258,15 +298,18 @@ def _ask_resolvers(definition: Definition, resolution: Resolution, platform: Pla
 def _nobodys(definition: Definition, request: LockRequest, platform: Platform, plugins: Plugins) -> str | None:
     """The section that no plugin takes on, once resolving has failed: pip may miss what conda would have brought."""
     rest = replace(definition, pip=(), constraints=(), wheels=(), pylock=None)
+    answering = {each.name for each in plugins.found if "resolve_dependencies" in each.hooks}
+    if answering.issuperset(rest.sections):
+        return None
     try:
-        taken = _ask_resolvers(rest, Resolution(request=request), platform, plugins) if rest.sections else set()
+        taken = _ask_resolvers(rest, Resolution(request=request), platform, plugins)
     except EnvbuildError:
         return None
     return next((section for section in rest.sections if section not in taken), None)
 
 
 def _check_upgraded(names: Iterable[str], packages: Iterable[Package]) -> None:
-    locked = {each.name for each in packages}
+    locked = {canonicalize_name(each.name) for each in packages}
     for name in sorted(names):
         if name != "python" and canonicalize_name(name) not in locked:
             raise LockError(
@@ -399,18 +442,39 @@ def make_image(
             variables=dict(os.environ),
             progress=wishes.progress,
         )
-        image: Image | None = plugins.first(
-            "build_image", definition=project.definition, lock=lock, id=environment, request=request
-        )
+        image, missing = _ask_builders(project, lock, environment, request, plugins)
     if image is None:
         if lock.platform != Platform.here():
             raise LockError(
                 f"the lock is for {lock.platform}, and this machine is {Platform.here()}",
                 hint="lock again without --platform",
             )
-        kinds = sorted({each.kind for each in lock.packages} - {"pip", "wheel"})
+        kinds = sorted(missing - {"pip", "wheel"}) or sorted(missing)
         raise plugins.missing("packages of kind", kinds[0] if kinds else "prefix")
     return image
+
+
+def _ask_builders(
+    project: Project, lock: Lock, environment: Digest, request: BuildRequest, plugins: Plugins
+) -> tuple[Image | None, set[str]]:
+    """Have one plugin after another build what the ones before have left, until all of the lock is there.
+
+    :returns: the image, or ``None`` and the kinds of packages that nobody takes on.
+    """
+    missing = {each.kind for each in lock.packages}
+    while True:
+        image: Image | None = plugins.first(
+            "build_image", definition=project.definition, lock=lock, id=environment, request=request
+        )
+        if image is None:
+            return None, missing
+        left = set() if image.kinds is None else missing - image.kinds
+        if not left:
+            return replace(image, kinds=None), left
+        if left == missing:
+            # It would be asked for ever.
+            return None, missing
+        missing, request = left, replace(request, base=image)
 
 
 def prepare(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Prepared:

@@ -7,6 +7,7 @@ missed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,9 @@ from typing import Any
 import pluggy
 
 from envbuild import hookspecs
+from envbuild.definition import Definition
 from envbuild.errors import EnvbuildError, PluginError, PluginMissing
+from envbuild.lock import Lock
 
 HOOKS = ("resolve_dependencies", "compute_hash", "build_image", "run_target", "deploy_target")
 
@@ -25,14 +28,13 @@ _EXTRAS = {"conda": "conda", "docker": "docker", "gpu": "gpu", "spark": "docker"
 
 
 _INSTEAD = {
-    "conda": "ask pip for the packages (pip_packages in Python)",
     "docker": "leave it out (docker.enabled = False in Python)",
     "gpu": "leave it out; a local run sees the GPUs that there are",
     "spark": "leave it out",
 }
 """What to do about a section as long as envbuild does not bring the plugin for it."""
 
-_OURS = ("local", "pip", "wheel")
+_OURS = ("local", "pip", "unmanaged", "wheel")
 """The plugins that everybody has."""
 
 
@@ -95,13 +97,31 @@ class Plugins:
                 raise
             # What a stranger's code raises is told with the stranger's name, and the whole of it is chained.
             except (Exception, SystemExit) as error:
-                name = implementation.plugin_name
-                raise PluginError(
-                    f"the plugin {name!r} failed in {hook}: {type(error).__name__}: {error}",
-                    hint=f"report it to whoever makes {self._distribution(name)}; ENVBUILD_DEBUG=1 shows where",
-                ) from error
+                raise self._failure(implementation.plugin_name, hook, error) from error
             if answer is not None:
                 yield implementation.plugin_name, answer
+
+    def outdated(self, definition: Definition, lock: Lock) -> tuple[str, ...]:
+        """Ask every plugin that has a function ``outdated`` what has changed since ``lock`` was made.
+
+        :raises PluginError: a plugin raised something that it should not.
+        """
+        found: list[str] = []
+        for each in self.found:
+            ask = getattr(self.manager.get_plugin(each.name), "outdated", None)
+            try:
+                found += ask(definition, lock, dict(os.environ)) if ask else ()
+            except (EnvbuildError, KeyboardInterrupt):
+                raise
+            except (Exception, SystemExit) as error:
+                raise self._failure(each.name, "outdated", error) from error
+        return tuple(found)
+
+    def _failure(self, name: str, function: str, error: BaseException) -> PluginError:
+        return PluginError(
+            f"the plugin {name!r} failed in {function}: {type(error).__name__}: {error}",
+            hint=f"report it to whoever makes {self._distribution(name)}; ENVBUILD_DEBUG=1 shows where",
+        )
 
     def _distribution(self, name: str) -> str:
         return next((each.distribution for each in self.found if each.name == name), name)
@@ -166,6 +186,8 @@ def _advice(what: str, name: str) -> str:
     """What to do where nobody takes on a section, or a target."""
     if name not in _EXTRAS:
         return "see 'envbuild plugins'"
+    if name not in _INSTEAD:
+        return f"pip install 'envbuild[{_EXTRAS[name]}]'"
     instead = _INSTEAD[name] if what == "section" else "run it here (-t local)"
     return f"the plugin for it is still to come, as envbuild[{_EXTRAS[name]}]; until then {instead}"
 

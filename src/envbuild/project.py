@@ -172,7 +172,7 @@ def open_spec(spec: str, workspace: Workspace) -> Project:
             path, group = Path(before), after
     if path.exists():
         return _open_path(path, group)
-    if "/" in spec or path.suffix in (".txt", ".toml", ".yml", ".yaml", ".py", ".in"):
+    if "/" in spec or path.suffix in (".txt", ".toml", ".yml", ".yaml", ".py", ".in", ".lock"):
         raise NotFound(f"no such file: {spec}{_near(path)}")
     return open_registered(spec, workspace)
 
@@ -195,7 +195,7 @@ def _open_path(path: Path, group: str | None) -> Project:
     definition, inputs = reading.read_with_inputs(path, group=group)
     spec = f"{path}:{group}" if group else str(path)
     if definition.pylock:
-        return Project(definition=definition, spec=spec, inputs=inputs)
+        return Project(definition=definition, spec=spec, inputs=inputs, group=group)
     return Project(definition=definition, spec=spec, inputs=inputs, lock_file=lock_file_for(path, group), group=group)
 
 
@@ -228,9 +228,19 @@ def _open_id(found: Digest, workspace: Workspace) -> Project:
         raise NotFound(f"no environment with the id {found} is known here")
     document = workspace.document(Digest.parse(resolution.definition_digest))
     source = Path(resolution.source)
-    root = source.parent if source.is_absolute() else None
+    root = source.parent if source.is_absolute() else _root_of(resolution.source, workspace)
     definition = Definition.from_content(document.content, root=root)
     return Project(definition=definition, spec=str(found), id=found)
+
+
+def _root_of(name: str, workspace: Workspace) -> Path | None:
+    """The folder from which the paths of a registered definition are meant, if it has any."""
+    if name.startswith("sha256:"):
+        return None
+    try:
+        return _open_registered(name, workspace).definition.root
+    except NotFound:
+        return None
 
 
 def open_for(script: Path | None, directory: Path) -> Project:

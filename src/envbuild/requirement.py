@@ -207,7 +207,26 @@ class PipOptions:
 
 @dataclass(frozen=True, slots=True)
 class PylockFile:
-    """A lock that another tool made, to be installed as it stands (PEP 751)."""
+    """A lock that another tool made, to be installed as it stands.
+
+    :param part: of a lock for several environments (``pixi.lock``), the one that is meant.
+
+    >>> str(PylockFile.parse(f"{Digest.of(b'')} test")).endswith(" test")
+    True
+    """
 
     digest: Digest
+    part: str = ""
     path: str | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.digest} {self.part}".rstrip()
+
+    @classmethod
+    def parse(cls, text: str) -> PylockFile:
+        """Read what `str` gave.
+
+        :raises ValueError: it does not begin with a digest.
+        """
+        digest, _, part = text.partition(" ")
+        return cls(Digest.parse(digest), part)

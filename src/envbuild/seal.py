@@ -1,7 +1,9 @@
 """Seals: what a prefix was when it was published, so that it can be told later whether it still is.
 
-Installers leave a ``RECORD`` of each package: the path, the hash and the size of each file they put there. A seal
-takes their word for those, and holds no more than what the records themselves are and what no record vouches for
+Installers leave a record of each package: the path, the hash and the size of each file they put there. pip and its
+like write it as ``RECORD``, conda and its like into ``conda-meta``; where a package of conda's brings a ``RECORD`` too,
+that was written before its files were changed for their place, and counts for nothing. A seal takes their word for
+those, and holds no more than what the records themselves are and what no record vouches for
 (``pyvenv.cfg``, activation scripts), so that sealing thousands of files takes milliseconds. `expect` spells it out,
 from records that are still what was sealed, and `compare` then reads everything. What is left behind while an
 environment is used (``__pycache__``, ``*.pyc``, an installer's ``.lock``) belongs to no seal.
@@ -29,6 +31,7 @@ from envbuild.errors import BuildFailed
 from envbuild.store import Damage, in_threads
 
 _RECORD = re.compile(r"[^/]+/[^/]+/site-packages/[^/]+\.dist-info/RECORD")
+_META = re.compile(r"conda-meta/[^/]+\.json")
 _VALUE = "[A-Za-z0-9_-]{43}"
 _SIZE = "[0-9]{0,18}"
 _END_OF_ROW = re.compile(rf",sha256=({_VALUE})=*,({_SIZE})\r?\n")
@@ -82,12 +85,18 @@ def seal(prefix: Path) -> Seal:
     files, others = _walk(prefix)
     records: dict[str, Sealed] = {}
     claimed: list[str] = []
-    for path in sorted(path for path in files if path.endswith("/RECORD") and _RECORD.fullmatch(path)):
-        content = _read(f"{prefix}/{path}")
-        records[path] = _seal_bytes(content)
-        rows = _rows(path, content)
-        _refuse_outside(prefix, path, rows.others)
-        claimed += rows.paths
+    metas = sorted(path for path in files if path.startswith("conda-meta/") and _META.fullmatch(path))
+    own = sorted(path for path in files if path.endswith("/RECORD") and _RECORD.fullmatch(path))
+    for kind in (metas, own):
+        # What conda has to say of a RECORD is said by the time that those are read.
+        conda_has = set(claimed)
+        for path in kind:
+            if path not in conda_has:
+                content = _read(f"{prefix}/{path}")
+                records[path] = _seal_bytes(content)
+                rows = _rows(path, content)
+                _refuse_outside(prefix, path, rows.others)
+                claimed += rows.paths
     vouched = set(claimed)
     # Where two packages claim one file, only the file can tell whose it is.
     disputed = _repeated(claimed) if len(vouched) < len(claimed) else set()
@@ -280,6 +289,8 @@ class _Rows(NamedTuple):
 
 
 def _rows(path: str, record: bytes) -> _Rows:
+    if path.startswith("conda-meta/"):
+        return _meta_rows(path, record)
     base = path.rsplit("/", 2)[0]
     # File names need not be UTF-8; this is how Python spells those that are not.
     parts = _END_OF_ROW.split(record.decode("utf-8", "surrogateescape"))
@@ -302,6 +313,22 @@ def _rows(path: str, record: bytes) -> _Rows:
             found.paths.append(_inside(path, name))
             found.values.append(given[1])
             found.sizes.append(size if re.fullmatch(_SIZE, size) else "")
+    return found
+
+
+def _meta_rows(path: str, record: bytes) -> _Rows:
+    found = _Rows([], [], [], [])
+    # What is not as conda writes it vouches for nothing.
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        for entry in json.loads(record)["paths_data"]["paths"]:
+            digest = entry.get("sha256_in_prefix") or entry.get("sha256")
+            if digest and entry.get("path_type") != "softlink":
+                value, name = _encoded(bytes.fromhex(digest)), _inside(path, f"../{entry['_path']}")
+                # The size is that of before the prefix was put in.
+                size = "" if "prefix_placeholder" in entry else str(entry.get("size_in_bytes", ""))
+                found.paths.append(name)
+                found.values.append(value)
+                found.sizes.append(size)
     return found
 
 

@@ -52,6 +52,10 @@ def leave(
     if (
         starter is None
         or prepared.project.id
+        # A stamp knows which files to look at, and this is an interpreter that has to be asked.
+        or prepared.locked.lock.is_observed
+        # `envbuild.warm` has no word for these.
+        or prepared.image.activated
         or any(_uses_variables(each) for each in prepared.project.inputs)
         or _newest(seen) > source.looked_at - _GRAIN
         or (_newest(other.values()) > began - _GRAIN)

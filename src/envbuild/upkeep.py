@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from envbuild import pipeline
 from envbuild.digest import Digest
-from envbuild.errors import EnvbuildError
+from envbuild.errors import EnvbuildError, Refused
 from envbuild.layout import PREFIX
 from envbuild.pipeline import Wishes
 from envbuild.plugins import Plugins
@@ -65,6 +66,9 @@ def verify_image(environment: Digest, workspace: Workspace, plugins: Plugins, wi
     from envbuild.seal import tree_digest
 
     damages = workspace.images.verify(environment)
+    moved = _moved(environment, workspace, plugins, wishes)
+    if moved:
+        return _given_up(environment, moved, workspace, heal=heal)
     found = Checked(
         name=str(environment),
         state="damaged" if damages else "intact",
@@ -78,6 +82,29 @@ def verify_image(environment: Digest, workspace: Workspace, plugins: Plugins, wi
     except EnvbuildError as error:
         return replace(found, reason=f"it could not be mended: {error}")
     return replace(found, state="healed", tree=tree_digest(workspace.images.home(environment)))
+
+
+def _moved(environment: Digest, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> tuple[str, ...]:
+    """What has changed of an environment that is an interpreter which somebody else looks after."""
+    try:
+        project = open_spec(str(environment), workspace)
+        lock = pipeline.kept_lock(project, workspace, wishes.platform)
+    except EnvbuildError:
+        return ()  # nobody remembers what it is, and its own files are all that there is to look at
+    return plugins.outdated(project.definition, lock) if lock and lock.is_observed else ()
+
+
+def _given_up(environment: Digest, moved: tuple[str, ...], workspace: Workspace, *, heal: bool) -> Checked:
+    """What is not ours cannot be mended: its folder holds nothing but ways into it, and is made again by its next use.
+
+    Then it has another id.
+    """
+    found = Checked(name=str(environment), state="damaged", damages=moved, reason="its interpreter is not ours to mend")
+    if heal:
+        with suppress(Refused):
+            workspace.images.remove(environment)
+            return replace(found, state="removed")
+    return found
 
 
 def _heal(environment: Digest, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> None:

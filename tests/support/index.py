@@ -156,7 +156,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Nobody reads it."""
 
 
-class _Server(ThreadingHTTPServer):
+class QuietServer(ThreadingHTTPServer):
+    """A server on loopback whose clients may hang up when they like."""
+
     daemon_threads = True
     request_queue_size = 128
 
@@ -168,7 +170,7 @@ class _Server(ThreadingHTTPServer):
 def serving(index: Index) -> Iterator[Index]:
     """Serve ``index`` for as long as the block lasts; its ``url`` says where."""
     handler = type("Handler", (_Handler,), {"index": index})
-    with _Server(("127.0.0.1", 0), handler) as server:
+    with QuietServer(("127.0.0.1", 0), handler) as server:
         index.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()

@@ -115,8 +115,7 @@ def wheel(
     module = name.replace("-", "_")
     stem = f"{module}-{version}"
     told = _metadata(name, version, requires, requires_python, extras)
-    source = f'__version__ = "{version}"\n\n\ndef main():\n    print("{name} {version}{payload}")\n'
-    inside: dict[str, bytes] = {f"{module}/__init__.py": source.encode()}
+    inside: dict[str, bytes] = {f"{module}/__init__.py": _source(name, version, payload)}
     inside |= {path: _bytes(content) for path, content in (files or {}).items()}
     inside[f"{stem}.dist-info/METADATA"] = told
     inside[f"{stem}.dist-info/WHEEL"] = _wheel_file(tag)
@@ -162,6 +161,29 @@ def project(name: str, version: str, *, requires: Iterable[str] = (), source: st
         "PKG-INFO": told.decode(),
         f"src/{module}/__init__.py": f'__version__ = "{version}"\n' if source is None else source,
     }
+
+
+def installed_files(name: str, version: str, *, requires: Iterable[str] = ()) -> dict[str, bytes]:
+    """What an installer of conda packages has in ``site-packages`` for a module that says its ``__version__``."""
+    module = name.replace("-", "_")
+    info = f"{module}-{version}.dist-info"
+    inside = {
+        f"{module}/__init__.py": _source(name, version),
+        f"{info}/METADATA": _metadata(name, version, requires, None, ()),
+        f"{info}/INSTALLER": b"conda\n",
+        f"{info}/WHEEL": _wheel_file("py3-none-any"),
+    }
+    return recorded(inside, info)
+
+
+def recorded(files: Mapping[str, bytes], info: str) -> dict[str, bytes]:
+    """Those files and the RECORD of them, that lies in the folder ``info``."""
+    rows = "".join(_row(path, content) for path, content in files.items())
+    return {**files, f"{info}/RECORD": f"{rows}{info}/RECORD,,\n".encode()}
+
+
+def _source(name: str, version: str, payload: str = "") -> bytes:
+    return f'__version__ = "{version}"\n\n\ndef main():\n    print("{name} {version}{payload}")\n'.encode()
 
 
 def _metadata(

@@ -73,12 +73,14 @@ class Resolutions(Part):
     def resolution_of(self, environment_id: Digest | str) -> Resolution | None:
         """The last resolution that led to an environment; ``None`` if none did.
 
+        One by the id itself says less than one by a file or a name, and comes after all of those.
+
         :param environment_id: the id, or enough of its first digits, with or without ``sha256:``.
         :raises NotFound: several environments' ids begin so; the error names them.
         """
         wanted = str(environment_id)
         wanted = wanted if wanted.startswith("sha256:") else f"sha256:{wanted}"
-        by = " WHERE environment_id = ? ORDER BY number DESC LIMIT 1"
+        by = " WHERE environment_id = ? ORDER BY source LIKE 'sha256:%', number DESC LIMIT 1"
         row = self._db.one(_RESOLUTION + by, wanted)
         if row is None and len(wanted) > len("sha256:"):
             ids = self._db.read(

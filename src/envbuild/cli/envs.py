@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from envbuild import render
 from envbuild.catalogue import EnvironmentVersion
 from envbuild.cli.context import Context
 from envbuild.cli.usage import UsageError
+
+if TYPE_CHECKING:
+    from envbuild.lock import Lock
+    from envbuild.project import Project
 
 
 def _as_dict(version: EnvironmentVersion, context: Context) -> dict[str, Any]:
@@ -96,7 +102,7 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
     lock = pipeline.kept_lock(project, context.workspace, context.wishes.platform)
     if project.definition.pylock:
         lock = pipeline.lock(project, context.workspace, context.plugins, context.wishes).lock
-    outdated = list(pipeline.stale(lock, project, context.workspace)) if lock else []
+    outdated = list(pipeline.stale(lock, project, context.workspace, context.plugins)) if lock else []
     identity = None
     if lock and not outdated:
         identity = project.id or pipeline.identify(project, lock, context.workspace, context.plugins)
@@ -171,32 +177,95 @@ def _changed(context: Context, versions: tuple[EnvironmentVersion, ...], word: s
 def export(arguments: argparse.Namespace, context: Context) -> int:
     """Write an environment to one file."""
     from envbuild import bundle, pipeline
-    from envbuild.errors import StoreError
     from envbuild.project import open_spec
 
     project = open_spec(arguments.spec, context.workspace)
     lock = pipeline.lock(project, context.workspace, context.plugins, context.wishes).lock
+    if arguments.format:
+        return _export_as(arguments, project, lock, context)
     version = f"-{project.version.version}" if project.version else ""
     target = Path(arguments.output or f"{project.name}{version}.tar")
+    with _written(target) as stream:
+        bundle.export(project, lock, context.workspace, stream)
+    context.show({"file": str(target)}, str(target))
+    return 0
+
+
+def _export_as(arguments: argparse.Namespace, project: Project, lock: Lock, context: Context) -> int:
+    from envbuild.exporting import export
+
+    definition = project.definition.named(project.name)
+    made = export(arguments.format, lock, definition, builds=not arguments.no_builds, md5=arguments.md5)
+    if made.left_out:
+        context.progress.note(f"not in it: {'; '.join(made.left_out)}")
+    result = {"format": arguments.format, "file": arguments.output, "left_out": list(made.left_out)}
+    if arguments.output is None:
+        if made.beside:
+            context.progress.note(f"give -o FILE to have {', '.join(made.beside)} written beside it")
+        context.show({**result, "text": made.text, "beside": dict(made.beside)}, made.text)
+        return 0
+    target = Path(arguments.output)
+    for path, text in ((target, made.text), *((target.with_name(name), text) for name, text in made.beside.items())):
+        with _written(path) as stream:
+            stream.write(text.encode())
+    context.show({**result, "beside": list(made.beside)}, str(target))
+    return 0
+
+
+@contextmanager
+def _written(target: Path) -> Iterator[IO[bytes]]:
+    """A stream to ``target``, which is there as a whole or not at all.
+
+    :raises StoreError: it cannot be written.
+    """
+    from envbuild.errors import StoreError
+
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with beside.open("wb") as stream:
-            bundle.export(project, lock, context.workspace, stream)
+            yield stream
         beside.replace(target)
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}") from error
     finally:
         beside.unlink(missing_ok=True)
-    context.show({"file": str(target)}, str(target))
-    return 0
 
 
 def import_(arguments: argparse.Namespace, context: Context) -> int:
-    """Register what export wrote."""
-    from envbuild import bundle
+    """Register what export or another tool wrote, or describe a conda environment."""
+    from envbuild import adoption
 
-    version = bundle.take_in(Path(arguments.file), context.workspace, context.plugins, arguments.name)
+    if arguments.from_conda:
+        return _import_conda(arguments, context)
+    if not arguments.file:
+        raise UsageError("what is to be imported? give a FILE, or --from-conda NAME")
+    version = adoption.take_in(arguments.file, context.workspace, context.plugins, context.wishes, arguments.name)
     _show_version(version, context)
+    return 0
+
+
+def _import_conda(arguments: argparse.Namespace, context: Context) -> int:
+    from envbuild import adoption
+    from envbuild.errors import Refused
+
+    if arguments.file:
+        raise UsageError(f"either {arguments.file} or --from-conda: one at a time")
+    target = Path(arguments.output)
+    if target.exists():
+        raise Refused(f"{target} is there already", hint="give another one: -o FILE")
+    found = adoption.describe(
+        arguments.from_conda,
+        dict(os.environ),
+        folder=context.directory,
+        name=arguments.name,
+        history_only=arguments.history_only,
+        full=target.stem == "envbuild",
+    )
+    if found.only_here:
+        context.progress.note(f"for this platform or machine only: {', '.join(found.only_here)}")
+    with _written(target) as stream:
+        stream.write(found.text.encode())
+    context.show({"file": str(target), "prefix": str(found.prefix), "only_here": list(found.only_here)}, str(target))
     return 0
 
 

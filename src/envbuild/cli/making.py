@@ -43,7 +43,9 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
 
 def _check(project: Project, context: Context) -> int:
     present = pipeline.kept_lock(project, context.workspace, context.wishes.platform)
-    reasons = ["there is no lock"] if present is None else list(pipeline.stale(present, project, context.workspace))
+    reasons = ["there is no lock"]
+    if present is not None:
+        reasons = list(pipeline.stale(present, project, context.workspace, context.plugins))
     if project.definition.pylock:
         reasons = []
     if context.json:
@@ -82,6 +84,8 @@ def _told(locked: Locked, project: Project, identity: str) -> str:
         lines.append(
             f"known by the content of its files: {', '.join(map(str, local))}; an edit makes another environment"
         )
+    if made.is_observed:
+        lines.append("found in an interpreter that somebody else looks after; a change of it makes another id")
     lines.append(f"id {identity}")
     return "\n".join(lines)
 

@@ -7,10 +7,11 @@ import datetime
 from typing import Any, NoReturn
 
 from envbuild import __version__
+from envbuild.exporting import FORMATS
 
 _SPEC = (
-    "a file (environment.yml, requirements.txt, pyproject.toml[:group], pylock.toml, envbuild.yml, a script with a "
-    "PEP 723 block), a folder, a registered name[:version|@label], or an id"
+    "a file (environment.yml, requirements.txt, pyproject.toml[:group], envbuild.yml, a script with a PEP 723 block, "
+    "another tool's lock), a folder, a registered name[:version|@label], or an id"
 )
 
 _STATUSES = (
@@ -184,12 +185,41 @@ def _environments(commands: _Commands) -> None:
     )
     delete.add_argument("spec", metavar="NAME[:VERSION]")
     delete.add_argument("--force", action="store_true", help="even if runs use it; they keep their records")
-    export = commands.add("export", "envs:export", "write definition, locks and private wheels to one file")
+    export = commands.add(
+        "export", "envs:export", "write an environment for other machines, or its lock in the words of other tools"
+    )
     export.add_argument("spec", metavar="SPEC", help=_SPEC)
-    export.add_argument("-o", "--output", metavar="FILE", help="by default NAME-VERSION.tar")
-    imported = commands.add("import", "envs:import_", "register what export wrote")
-    imported.add_argument("file", metavar="FILE")
+    export.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="what to write; without it a bundle of definition, lock and private wheels, which import reads",
+    )
+    export.add_argument(
+        "-o", "--output", metavar="FILE", help="a bundle goes to NAME-VERSION.tar by default, all else to stdout"
+    )
+    export.add_argument("--no-builds", action="store_true", help="conda: only the versions of packages")
+    export.add_argument("--md5", action="store_true", help="explicit: for a conda that knows no SHA-256")
+    export.add_argument("--platform", type=_platform, metavar="PLATFORM", help="for another machine: linux-aarch64, …")
+    export.add_argument("--offline", action="store_true", help="use what is cached, never the network")
+    imported = commands.add(
+        "import", "envs:import_", "register what export or another tool wrote, or describe a conda environment"
+    )
+    imported.add_argument(
+        "file", metavar="FILE", nargs="?", help="a bundle, conda-lock.yml, pixi.lock[:ENVIRONMENT] or @EXPLICIT list"
+    )
     imported.add_argument("--name", type=_named, help="register it under another name")
+    imported.add_argument(
+        "--from-conda",
+        type=_named,
+        metavar="NAME|PREFIX",
+        help="instead of a FILE: an environment of conda's, mamba's or pixi's, written to an environment.yml",
+    )
+    imported.add_argument(
+        "--history-only", action="store_true", help="of that, only what somebody asked for, as they asked for it"
+    )
+    imported.add_argument(
+        "-o", "--output", metavar="FILE", default="environment.yml", help="another one; envbuild.yml gets the full form"
+    )
 
 
 def _runs(commands: _Commands) -> None:

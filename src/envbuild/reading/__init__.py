@@ -4,6 +4,7 @@
 ``requirements.txt``, ``*.txt``, ``*.in``  pip's requirements files (`requirements`)
 ``pyproject.toml``                         dependencies, extras, dependency groups (`pyproject`)
 ``pylock.toml``, ``pylock.NAME.toml``      a lock that is installed as it stands (`pylock`)
+``conda-lock.yml``, ``pixi.lock``, any list with ``@EXPLICIT`` in it    likewise (`locks`)
 ``environment.yml``                        conda's form (`conda`)
 ``envbuild.yml``                           the full form (`full`)
 ``*.py``                                   a script with a PEP 723 block (`script`)
@@ -31,11 +32,13 @@ DEFINITION_FILES = (
     "pyproject.toml",
     "requirements.txt",
     "pylock.toml",
+    "conda-lock.yml",
+    "pixi.lock",
 )
 """What a folder's definition is looked for in, in this order.
 
-A ``pyproject.toml`` counts only if it asks for something. ``pylock.toml`` comes last: beside another definition it
-is the lock of that definition, alone it is one itself.
+A ``pyproject.toml`` counts only if it asks for something. Locks come last: ``pylock.toml`` beside another definition is
+the lock of that definition, alone it is one itself.
 """
 
 
@@ -134,8 +137,13 @@ def _read(path: Path, group: str | None, sources: Sources) -> Definition:
     """Let the reader for this kind of file read it."""
     from envbuild.reading.sources import Place
 
+    if _is_foreign_lock(path):
+        from envbuild.reading import locks
+
+        return locks.read(path, sources, group)
     if group is not None and path.name != "pyproject.toml":
-        sources.wrong(Place(path), f"only pyproject.toml has groups and extras to choose from: {group!r}")
+        said = f"only pyproject.toml has groups and extras to choose from, and pixi.lock environments: {group!r}"
+        sources.wrong(Place(path), said)
         sources.check()
     if path.suffix in (".txt", ".in"):
         from envbuild.reading import requirements
@@ -156,6 +164,18 @@ def _read(path: Path, group: str | None, sources: Sources) -> Definition:
 
         return script.read(path, sources)
     return _refuse(path)
+
+
+def _is_foreign_lock(path: Path) -> bool:
+    """Whether another tool's lock is in the file, of those that `locks` reads."""
+    if path.suffix == ".lock" or path.name.endswith(("conda-lock.yml", "conda-lock.yaml")):
+        return True
+    try:
+        data = path.read_bytes() if path.suffix in (".txt", ".in") and path.is_file() else b""
+    except OSError:
+        # Whoever reads it in earnest says what is wrong with it.
+        return False
+    return any(line.strip() == b"@EXPLICIT" for line in data.splitlines())
 
 
 def _read_yaml(path: Path, sources: Sources) -> Definition:
@@ -181,7 +201,7 @@ def _refuse(path: Path) -> Definition:
     from envbuild.reading.sources import shown
 
     what = "a folder" if path.is_dir() else "of no kind that definitions are written in"
-    kinds = "requirements.txt, pyproject.toml, pylock.toml, environment.yml, envbuild.yml and scripts are"
+    kinds = "requirements.txt, pyproject.toml, environment.yml, envbuild.yml, scripts and the locks of other tools are"
     near = find(path) if path.is_dir() else None
     hint = f"did you mean {shown(near)!r}?" if near else ""
     raise DefinitionError(Problem(shown(path), None, f"this is {what}; {kinds}"), hint=hint)

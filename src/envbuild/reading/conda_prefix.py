@@ -1,7 +1,8 @@
 """Conda environments that are there already: found without conda, and said in the words of an ``environment.yml``.
 
-Conda notes every environment it makes in ``~/.conda/environments.txt``, and in each what it installed and what it was
-asked for (``conda-meta/``); what pip has added stands in the ``.dist-info`` folders that no package of conda's owns.
+conda and mamba note every environment they make in ``~/.conda/environments.txt``, pixi keeps its own below the project
+(``.pixi/envs``). In each of them stands what was installed and what was asked for (``conda-meta/``); what pip has added
+stands in the ``.dist-info`` folders that no package of conda's owns.
 """
 
 from __future__ import annotations
@@ -25,21 +26,39 @@ from envbuild.form import did_you_mean
 from envbuild.reading.requirement import path_of_url
 
 _META = "conda-meta"
-_USUAL = ("miniconda3", "anaconda3", "miniforge3", "mambaforge", "micromamba", "miniconda", "anaconda", ".conda")
+_PIXI = ".pixi/envs"
+_USUAL = (
+    *("miniconda3", "anaconda3", "miniforge3", "mambaforge", "micromamba", "miniconda", "anaconda", ".conda"),
+    *("mamba", ".local/share/mamba", ".pixi"),
+)
 _DEFAULTS = ("pkgs/main", "pkgs/r", "pkgs/free", "pkgs/msys2", "defaults", "main")
 _SPECS = re.compile(r"#\s*(?P<action>update|install|remove|uninstall|neutered) specs:\s*(?P<specs>.*)")
 _NAME = re.compile(r"(?:\S+::)?([A-Za-z0-9_.-]+)")
 _COMMAS = re.compile(r",(?=\s*[A-Za-z_])")
 
 
-def environments(variables: Mapping[str, str], home: Path) -> dict[Path, str]:
+_OF_THE_SYSTEM = re.compile(
+    r"""_libgcc_mutex | _openmp_mutex | ld_impl_.* | alsa-lib
+    | lib(?:gcc|gomp|stdcxx|gfortran\d*|cxx|uuid|nsl|selinux)(?:-ng|-devel)?
+    | .*[-_](?:linux|osx|win)-(?:32|64|aarch64|arm64|ppc64le|s390x) | sysroot.* | kernel-headers.*
+    | (?:vs\d*_|vc\d*_)(?:runtime|.*_runtime) | vc | ucrt | pywin32.* | m2w64-.* | msys2-.* | appnope | pyobjc-.*
+    | cuda(?:toolkit)? | cuda-.* | cudnn | nccl | nvidia-.* | mkl(?:-.*)?
+    | lib(?:cublas|cudnn|cufft|cufile|curand|cusolver|cusparse|npp|nvj|nvf|nvvm).*""",
+    re.X,
+)
+"""Packages that are there for one operating system or processor, and go by another name on the others, or by none."""
+
+
+def environments(variables: Mapping[str, str], home: Path, folder: Path | None = None) -> dict[Path, str]:
     """The conda environments of this machine, each with the name that conda knows it by.
 
     :param variables: conda's own say where else it keeps environments.
     :param home: where ``.conda/environments.txt`` is, and where people install conda.
+    :param folder: whose environments of pixi count too, and those of the folders above.
     """
     roots = _roots(variables, home)
-    folders = [root / "envs" for root in roots]
+    folders = [root / "envs" for root in roots] + list(_settled(home))
+    folders += [each / _PIXI for each in ((folder, *folder.parents) if folder else ())]
     for name in ("CONDA_ENVS_PATH", "CONDA_ENVS_DIRS"):
         folders += [Path(each).expanduser() for each in variables.get(name, "").split(os.pathsep) if each]
     found = [*_noted(home), *roots]
@@ -50,19 +69,24 @@ def environments(variables: Mapping[str, str], home: Path) -> dict[Path, str]:
     return {prefix: "base" if prefix in bases or (prefix / "condabin").is_dir() else prefix.name for prefix in known}
 
 
-def find(named: str, variables: Mapping[str, str], home: Path) -> Path:
-    """The environment of that name, or at that path.
+def find(named: str, variables: Mapping[str, str], home: Path, folder: Path | None = None) -> Path:
+    """The environment of that name, or at that path; that of a project of pixi's is its ``default``.
 
+    :param folder: as for `environments`.
     :raises NotFound: there is none, or several of that name; the error names those that there are.
     """
-    if os.sep in named or "/" in named:
+    if os.sep in named or "/" in named or named == ".":
         prefix = Path(named).expanduser()
-        if (prefix / _META).is_dir():
-            return prefix.resolve()
+        for each in (prefix, prefix / _PIXI / "default"):
+            if (each / _META).is_dir():
+                return each.resolve()
         what = "no conda environment: it has no conda-meta" if prefix.is_dir() else "not there"
         raise NotFound(f"{named!r} is {what}")
-    known = environments(variables, home)
+    known = environments(variables, home, folder)
     matching = [prefix for prefix, name in known.items() if name == named]
+    # Every project of pixi's has a 'default': the nearest is meant, and none that happens to be noted somewhere.
+    near = [each for each in matching if folder and each.parent.match(_PIXI) and each.parents[2] in _above(folder)]
+    matching = sorted(near, key=lambda each: len(each.parts))[-1:] or matching
     if len(matching) == 1:
         return matching[0]
     if matching:
@@ -86,7 +110,7 @@ def read_prefix(prefix: Path, *, history_only: bool = False) -> dict[str, Any]:
     """
     records = list(_records(prefix))
     if history_only:
-        packages = list(_asked_for(prefix))
+        packages = list(_asked_for(prefix)) or list(_requested(records))
         if not packages:
             raise NotFound(f"conda has noted nothing that was asked for in {prefix / _META / 'history'}")
     else:
@@ -97,6 +121,57 @@ def read_prefix(prefix: Path, *, history_only: bool = False) -> dict[str, Any]:
         form["dependencies"] = [*packages, {"pip": by_pip}]
     variables = _variables(prefix)
     return form | ({"variables": variables} if variables else {})
+
+
+def only_here(prefix: Path, form: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of `read_prefix`'s answer another platform, or another machine, has no equal of.
+
+    Which packages a channel has for which platform is only known to the channel; these are told by what they are: named
+    after a system, made for a virtual package of one, from a channel or a folder of this machine.
+    """
+    asked = [each for each in form["dependencies"] if isinstance(each, str)]
+    names = {named[1].lower(): spec for spec in asked if (named := _NAME.match(spec))}
+    found = []
+    for each in _records(prefix):
+        spec = names.get(each["name"].lower())
+        reason = _binding(each) if spec else None
+        if reason:
+            found.append(f"{spec} ({reason})")
+    by_pip = [line for each in form["dependencies"] if isinstance(each, Mapping) for line in each["pip"]]
+    return (*found, *(f"{line} (a folder or file of this machine)" for line in by_pip if _is_local(line)))
+
+
+def _binding(record: Mapping[str, Any]) -> str | None:
+    """What binds a package to this platform or machine."""
+    if str(record.get("channel") or record.get("url") or "").startswith("file:"):
+        return "from a channel on this machine"
+    if _OF_THE_SYSTEM.fullmatch(str(record["name"])):
+        return f"made for {record.get('subdir') or 'one platform'}"
+    names = (str(each).split(" ")[0] for each in record.get("depends") or ())
+    asked = sorted({each for each in names if each in ("__linux", "__osx", "__win", "__cuda")})
+    return f"needs {' and '.join(asked)}" if asked else None
+
+
+def _is_local(line: str) -> bool:
+    place = line.removeprefix("-e ").rpartition(" @ ")[2]
+    return place.startswith(("/", ".", "file:", "git+file:"))
+
+
+def _above(folder: Path) -> tuple[Path, ...]:
+    return (folder.resolve(), *folder.resolve().parents)
+
+
+def _settled(home: Path) -> Iterator[Path]:
+    """Where the user's settings say that environments are."""
+    import yaml
+
+    for file in (home / ".condarc", home / ".mambarc", home / ".config/conda/.condarc"):
+        try:
+            said = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue
+        folders = said.get("envs_dirs") if isinstance(said, dict) else None
+        yield from (Path(str(each)).expanduser() for each in folders or () if isinstance(folders, list))
 
 
 def _noted(home: Path) -> Iterator[Path]:
@@ -172,6 +247,15 @@ def _asked_for(prefix: Path) -> Iterator[str]:
             if found["action"] not in ("remove", "uninstall"):
                 asked[name[1].lower()] = spec
     yield from asked.values()
+
+
+def _requested(records: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The same, where it is only noted with the packages themselves, as pixi does."""
+    for each in records:
+        specs = each.get("requested_specs") or [each.get("requested_spec")]
+        spec = next((str(spec).strip() for spec in specs if spec and str(spec) != "None"), None)
+        if spec:
+            yield spec
 
 
 def _specs(written: str) -> list[str]:

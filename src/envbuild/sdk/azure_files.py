@@ -304,14 +304,13 @@ def _beyond(environment: Environment) -> dict[str, Any]:
         "constraints": list(environment.constraints),
         "asOf": str(environment.as_of) if environment.as_of else None,
         "source": list(kept.get("source", ())),
-        "pylock": str(kept["pylock"].digest) if "pylock" in kept else None,
+        "pylock": str(kept["pylock"]) if "pylock" in kept else None,
         **{name: kept.get(name) for name in ("gpu", "docker", "spark", "azure")},
     }
     return {name: value for name, value in found.items() if value}
 
 
 def _read_beyond(part: _Part, environment: Environment) -> None:
-    from envbuild.digest import Digest
     from envbuild.form import day
     from envbuild.requirement import PylockFile
 
@@ -320,7 +319,7 @@ def _read_beyond(part: _Part, environment: Environment) -> None:
     environment.constraints = part.list("constraints")
     try:
         environment.as_of = day(part.form["asOf"]) if "asOf" in part else None
-        pylock = PylockFile(Digest.parse(part.form["pylock"])) if "pylock" in part else None
+        pylock = PylockFile.parse(part.form["pylock"]) if "pylock" in part else None
     except ValueError as error:
         raise UserErrorException(f"{_OURS}: {error}") from error
     kept: dict[str, Any] = {name: dict(part.part(name).form) for name in ("gpu", "docker", "spark", "azure")}

@@ -288,7 +288,7 @@ class Environment(Guarded):
         from envbuild.reading import conda_prefix
 
         with user_errors():
-            prefix = conda_prefix.find(conda_environment_name, os.environ, Path.home())
+            prefix = conda_prefix.find(conda_environment_name, os.environ, Path.home(), Path.cwd())
             form = conda_prefix.read_prefix(prefix, history_only=history_only)
         made = Environment(name)
         made.environment_variables = form.pop("variables", {})

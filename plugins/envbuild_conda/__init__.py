@@ -1,0 +1,1 @@
+"""conda packages, solved, fetched and linked without a conda executable. `plugin` answers the hooks."""

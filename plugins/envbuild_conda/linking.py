@@ -1,0 +1,99 @@
+"""Linking: a prefix made of conda packages, as `conda` itself would have left it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from envbuild import BuildFailed, BuildRequest, Damaged, Definition, Lock, Package
+from envbuild_conda import channels, engine, locked, virtual
+
+_SAID = ("depends", "constrains", "build_number")
+"""What a package says of itself, and its channel may say better."""
+
+
+def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
+    """Fill the empty prefix with the conda packages of ``lock``, each checked against its digest.
+
+    :raises BuildFailed: a package cannot be had or linked.
+    :raises Damaged: a package is not the one that was locked.
+    """
+    packages = lock.of_kind(locked.KIND)
+    records = [locked.record(each, lock.root) for each in packages]
+    known = channels.channels(definition, lock.platform, request.variables)
+    question = {
+        "ask": "link",
+        "records": records,
+        "opened": {each.url: each.opened for each in known},
+        "prefix": str(request.destination),
+        "home": str(request.home),
+        "platform": virtual.subdir(lock.platform),
+        "offline": request.offline,
+        "anew": request.anew,
+    }
+    try:
+        answer = engine.ask(
+            question,
+            known=known,
+            variables=request.variables,
+            scratch=request.scratch,
+            progress=request.progress,
+        )
+    except engine.EngineFailed as error:
+        raise _failure(error, request) from error
+    write_meta(request.destination, packages, Path(answer["cache"]))
+
+
+def write_meta(prefix: Path, packages: Iterable[Package], cache: Path) -> None:
+    """Write ``conda-meta`` as conda has it, and as it would be on every machine.
+
+    What a package says of itself is added to what its channel said of it; where its files were linked from, and where a
+    channel lies on this machine, is left out.
+    """
+    folder = prefix / "conda-meta"
+    lines = ["==> 1970-01-01 00:00:00 <=="]
+    for each in packages:
+        filename, subdir = each.artifact.filename or "", each.details["subdir"]
+        said = {**each.details, "build_number": each.details["build_number"].strip("0")}
+        stem = filename.removesuffix(".conda").removesuffix(".tar.bz2")
+        file = folder / f"{stem}.json"
+        linked = json.loads(file.read_bytes())
+        own = json.loads((cache / stem / "info/index.json").read_bytes())
+        url = each.artifact.url
+        if url is None or url.startswith("file:"):
+            url = f"file:///{each.details['channel']}/{subdir}/{filename}"
+        # What the lock does not say, another tool's perhaps, rattler has put something in the place of.
+        told = {
+            **own,
+            **linked,
+            **{key: own[key] for key in _SAID if own.get(key) and not said.get(key)},
+            "url": url,
+            "channel": url.rsplit("/", 2)[0],
+            "extracted_package_dir": "",
+            "link": {"source": "", "type": 1},
+        }
+        # Another file, and not the one that only its owner may read.
+        file.unlink()
+        file.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        lines.append(f"+{told['channel']}/{subdir}::{stem}")
+    # conda takes a folder with this file for an environment.
+    (folder / "history").unlink(missing_ok=True)
+    (folder / "history").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (prefix / "CACHEDIR.TAG").unlink(missing_ok=True)
+
+
+def _failure(error: engine.EngineFailed, request: BuildRequest) -> BuildFailed | Damaged:
+    said = str(error).strip()
+    if error.kind == "Damaged" or "hash mismatch" in said.lower():
+        return Damaged(
+            f"a conda package is not the one that was locked\n{said}",
+            hint="somebody has replaced it: find out who, then lock again with --upgrade NAME",
+        )
+    if error.kind == "Missing":
+        return BuildFailed(f"{said} is not there any more", hint="put it back, or lock again")
+    if error.kind == "Offline":
+        return BuildFailed(f"not everything is cached: {said}", hint="run it once without --offline")
+    if request.offline:
+        return BuildFailed(f"conda packages cannot be linked\n{said}", hint="run it once without --offline")
+    return BuildFailed(f"conda packages cannot be fetched or linked\n{said}", hint="check the network and try again")

@@ -1,0 +1,82 @@
+"""Virtual packages: what packages may ask of the machine itself, as conda spells it (``__glibc=2.28=0``).
+
+This machine's are what they are; for another platform those are taken that the systems still under support have.
+``CONDA_OVERRIDE_GLIBC``, ``CONDA_OVERRIDE_CUDA`` and the like say otherwise for both, and with no value that the
+machine has none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from envbuild import Platform, ResolutionFailed
+
+_ASSUMED = {
+    # What the pip side assumes too: manylinux_2_28, macOS 14.
+    "linux": ("__unix=0=0", "__linux=5.10=0", "__glibc=2.28=0"),
+    "osx": ("__unix=0=0", "__osx=14.0=0"),
+    "win": ("__win=10.0=0",),
+}
+_OVERRIDES = {
+    "GLIBC": "__glibc",
+    "CUDA": "__cuda",
+    "LINUX": "__linux",
+    "OSX": "__osx",
+    "WIN": "__win",
+    "ARCHSPEC": "__archspec",
+}
+_ARCHITECTURES = {"64": "x86_64", "arm64": "m1", "aarch64": "aarch64", "ppc64le": "ppc64le"}
+
+
+def assumed(subdir: str) -> tuple[str, ...]:
+    """The virtual packages of a machine that is not this one.
+
+    >>> assumed("osx-arm64")
+    ('__unix=0=0', '__osx=14.0=0', '__archspec=1=m1')
+    """
+    system, _, machine = subdir.partition("-")
+    return (*_ASSUMED.get(system, ()), f"__archspec=1={_ARCHITECTURES.get(machine, machine)}")
+
+
+def overridden(packages: Iterable[str], variables: Mapping[str, str]) -> tuple[str, ...]:
+    """``packages`` as the user's ``CONDA_OVERRIDE_…`` has them.
+
+    >>> overridden(["__unix=0=0", "__glibc=2.36=0"], {"CONDA_OVERRIDE_GLIBC": "", "CONDA_OVERRIDE_CUDA": "12.4"})
+    ('__unix=0=0', '__cuda=12.4=0')
+    """
+    found = {each.split("=")[0]: each for each in packages}
+    for suffix, name in _OVERRIDES.items():
+        said = variables.get(f"CONDA_OVERRIDE_{suffix}")
+        if said is None:
+            continue
+        found.pop(name, None)
+        if said.strip():
+            # The version of an architecture says nothing: it is its build that has the name.
+            found[name] = f"{name}=1={said.strip()}" if name == "__archspec" else f"{name}={said.strip()}=0"
+    return tuple(found.values())
+
+
+def asked_for(packages: Iterable[str], specs: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``packages`` that one of ``specs`` says something about: only they had a part in the solution.
+
+    >>> asked_for(["__glibc=2.36=0", "__unix=0=0"], ["__glibc >=2.17,<3.0.a0", "zlib"])
+    ('__glibc=2.36=0',)
+    """
+    named = {re.split(r"[\s=<>!~\[]", each, maxsplit=1)[0] for each in specs}
+    return tuple(each for each in packages if each.split("=")[0] in named)
+
+
+def subdir(platform: Platform) -> str:
+    """What conda calls ``platform``.
+
+    :raises ResolutionFailed: conda has no packages for it.
+
+    >>> subdir(Platform.parse("linux-x86_64")), subdir(Platform.parse("macos-arm64"))
+    ('linux-64', 'osx-arm64')
+    """
+    if platform.libc == "musl":
+        raise ResolutionFailed(f"there are no conda packages for {platform}", hint="lock for a Linux with glibc")
+    system = {"linux": "linux", "macos": "osx", "windows": "win"}[platform.system]
+    machine = {"x86_64": "64", "i686": "32", "aarch64": "aarch64" if system == "linux" else "arm64"}
+    return f"{system}-{machine.get(platform.machine, platform.machine)}"

@@ -1,0 +1,286 @@
+"""The worker: the process in which rattler runs, asked on standard input and answering on standard output.
+
+The question is one line of JSON, and so is the answer; what is told before it is progress. Standard input stays open
+for as long as whoever asked is alive: at its end the process ends, wherever it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import datetime
+import hashlib
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from rattler import (
+    Channel,
+    Client,
+    Gateway,
+    GenericVirtualPackage,
+    MatchSpec,
+    PackageName,
+    PackageRecord,
+    RepoDataRecord,
+    SourceConfig,
+    Subdir,
+    Version,
+    VirtualPackage,
+    install,
+    solve,
+)
+from rattler.exceptions import InvalidMatchSpecError, SolverError
+from rattler.networking import (
+    AddHeadersMiddleware,
+    AuthenticationMiddleware,
+    GCSMiddleware,
+    MirrorMiddleware,
+    OciMiddleware,
+    RetryMiddleware,
+    S3Middleware,
+)
+from rattler.package.build_string import BuildString
+from rattler.package_cache import PackageCache, ValidationMode
+
+from envbuild_conda import virtual
+
+
+class Refused(Exception):
+    """Something that is wrong with what was asked, or with what was found.
+
+    :param kind: a word for it.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def tell(**told: Any) -> None:
+    """Write a line to whoever asked."""
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+# Solving
+
+
+async def solved(question: Mapping[str, Any]) -> Any:
+    """Find the packages that satisfy ``specs``, and the virtual packages that were there."""
+    config = SourceConfig(cache_action="force-cache-only" if question["offline"] else "cache-or-fetch")
+    client = _client(question["opened"])
+    gateway = Gateway(cache_dir=_cache() / "repodata", default_config=config, client=client)
+    present = virtual.overridden(question["virtual"] or _detected(), os.environ)
+    sources: list[Any] = [Channel(url) for url in question["sources"]]
+    if question["until"] is not None:
+        sources = [await _Until.of(each, gateway, question["platforms"], question["until"]) for each in sources]
+    specs = [_spec(each) for each in question["specs"]]
+    # rattler leaves packages that a spec does not fit out of what it then takes for all that a channel has of them, and
+    # a channel of lower priority would stand in. Asking for the mere name too makes it see them all.
+    names = [MatchSpec(each.name.normalized) for each in specs]
+    found = await solve(
+        sources=sources,
+        specs=[*specs, *names],
+        gateway=gateway,
+        platforms=question["platforms"],
+        locked_packages=[_record(each) for each in question["kept"]],
+        virtual_packages=[_virtual(each) for each in present],
+    )
+    return {"records": [json.loads(each.to_json()) for each in found], "virtual": present}
+
+
+class _Until:
+    """A channel as it was at a certain time: of packages that were made later, nothing is known."""
+
+    def __init__(self, channel: Channel, gateway: Gateway, names: Mapping[str, list[str]], until: int) -> None:
+        self._channel, self._gateway, self._names, self._until = channel, gateway, names, until
+
+    @classmethod
+    async def of(cls, channel: Channel, gateway: Gateway, platforms: Sequence[Any], until: int) -> _Until:
+        """:param until: the time, in milliseconds since 1970."""
+        names = {
+            platform: [each.normalized for each in await gateway.names([channel], [platform])] for platform in platforms
+        }
+        return cls(channel, gateway, names, until)
+
+    async def fetch_package_records(self, platform: Subdir, name: PackageName) -> list[RepoDataRecord]:
+        found = await self._gateway.query([self._channel], [platform], [name.normalized], recursive=False)
+        return [each for records in found for each in records if self._counts(each)]
+
+    def package_names(self, platform: Subdir) -> list[str]:
+        return self._names.get(str(platform), [])
+
+    def _counts(self, record: RepoDataRecord) -> bool:
+        made = record.timestamp
+        # Packages that do not say it are older than the habit of saying it.
+        return made is None or made.replace(tzinfo=made.tzinfo or datetime.UTC).timestamp() * 1000 < self._until
+
+
+def _spec(written: str) -> MatchSpec:
+    try:
+        return MatchSpec(written)
+    except InvalidMatchSpecError as error:
+        raise Refused("Spec", f"{written!r}: {error}") from error
+
+
+def _detected() -> list[str]:
+    found = (each.into_generic() for each in VirtualPackage.detect())
+    return [f"{each.name.normalized}={each.version}={each.build_string}" for each in found]
+
+
+def _virtual(written: str) -> GenericVirtualPackage:
+    name, version, build = written.split("=")
+    return GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
+
+
+# Linking
+
+
+async def linked(question: Mapping[str, Any]) -> Any:
+    """Fetch what is not there yet, and link it all into the prefix."""
+    records = [_record(each) for each in question["records"]]
+    folder = _cache() / "pkgs"
+    folder.mkdir(parents=True, exist_ok=True)
+    # What is unpacked may have been edited since, through a hard link in any environment: everything is read again.
+    cache = PackageCache.new_layered([folder], validation_mode=ValidationMode.full())
+    for each in question["records"]:
+        # rattler knows what it has unpacked by the SHA-256 of the file, and takes it for any MD5.
+        if question["anew"] or not each["sha256"]:
+            shutil.rmtree(folder / _stem(each["fn"]), ignore_errors=True)
+    index = await cache.index()
+    wanting = [each for each, made in zip(question["records"], records, strict=True) if not index.contains_record(made)]
+    remote = [each for each in wanting if not each["url"].startswith("file:")]
+    if question["offline"] and remote:
+        raise Refused("Offline", ", ".join(sorted(each["fn"] for each in remote)))
+    for each in wanting:
+        # rattler takes a local file for what it says it is.
+        if each["url"].startswith("file:"):
+            _check(Path(unquote(urlsplit(each["url"]).path)), each)
+    if remote:
+        size = sum(each["size"] or 0 for each in remote)
+        tell(doing=f"Fetching {len(remote)} conda packages ({size / 1e6:.1f} MB)")
+    else:
+        tell(doing=f"Linking {len(records)} conda packages")
+    await install(
+        records,
+        question["prefix"],
+        package_cache=cache,
+        client=_client(question["opened"]),
+        platform=Subdir(question["platform"]),
+        installed_packages=[],
+        show_progress=False,
+        execute_link_scripts=False,
+        alternative_target_prefix=question["home"],
+    )
+    return {"cache": str(folder), "linked": len(records)}
+
+
+def _check(file: Path, locked: Mapping[str, Any]) -> None:
+    kind = "sha256" if locked["sha256"] else "md5"
+    try:
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, kind).hexdigest()
+    except FileNotFoundError as error:
+        raise Refused("Missing", str(file)) from error
+    if found != locked[kind]:
+        raise Refused("Damaged", f"{file} has {kind}:{found}, and {kind}:{locked[kind]} was locked")
+
+
+def _stem(filename: str) -> str:
+    return filename.removesuffix(".conda").removesuffix(".tar.bz2")
+
+
+def _record(written: Mapping[str, Any]) -> RepoDataRecord:
+    """Make a record as rattler has it: it reads them from files only, and takes digests apart from the rest."""
+    aside = Path(f"record-{os.getpid()}.json")
+    # Where it comes from is told apart too, and may have credentials in it.
+    told = {key: value for key, value in written.items() if value is not None and key not in ("fn", "url", "channel")}
+    aside.write_text(json.dumps(told), encoding="utf-8")
+    made = PackageRecord.from_index_json(
+        aside, size=written.get("size"), sha256=written["sha256"], md5=written.get("md5")
+    )
+    aside.unlink()
+    return RepoDataRecord(made, written["fn"], written["url"], written["channel"])
+
+
+def _client(opened: Mapping[str, str]) -> Client:
+    """Whoever speaks to channels.
+
+    :param opened: the addresses with credentials of channels, by those without. Credentials are put in on the way out,
+        so that rattler's caches and messages have only the others.
+    """
+    parts = {bare: urlsplit(secret) for bare, secret in opened.items() if bare != secret}
+    # A token is part of the address; user and password travel beside it.
+    tokens = {
+        f"{bare}/": [urlunsplit(each._replace(netloc=each.netloc.rpartition("@")[2])) + "/"]
+        for bare, each in parts.items()
+    }
+    users = [
+        (each.hostname, f"{each.path}/", f"{unquote(each.username)}:{unquote(each.password or '')}")
+        for each in parts.values()
+        if each.username
+    ]
+
+    def headers(host: str, path: str) -> dict[str, str] | None:
+        user = next((user for name, folder, user in users if name == host and path.startswith(folder)), None)
+        return {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()} if user else None
+
+    mirrors = {bare: others for bare, others in tokens.items() if others != [bare]}
+    return Client(
+        [
+            RetryMiddleware(),
+            MirrorMiddleware(mirrors),
+            AddHeadersMiddleware(headers),
+            AuthenticationMiddleware(),
+            OciMiddleware(),
+            GCSMiddleware(),
+            S3Middleware(),
+        ]
+    )
+
+
+def _cache() -> Path:
+    """Where rattler, pixi and their like keep what they have fetched."""
+    import platformdirs
+
+    return Path(os.environ.get("RATTLER_CACHE_DIR") or Path(platformdirs.user_cache_dir("rattler")) / "cache")
+
+
+# Being asked
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input: then nobody is there any more who wants an answer."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
+def main() -> None:
+    """Answer one question."""
+    question = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    answering = {"solve": solved, "link": linked}[question["ask"]]
+    try:
+        tell(result=asyncio.run(answering(question)))
+    except Refused as error:
+        tell(kind=error.kind, error=str(error))
+    except SolverError as error:
+        tell(kind="Unsolvable", error=str(error))
+    # All that rattler raises derives from Exception alone, and whoever asked tells it in its own words.
+    except Exception as error:
+        tell(kind=type(error).__name__, error=str(error))
+    except KeyboardInterrupt:
+        pass
+    # rattler's threads do not always survive the end of Python.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A Python that somebody else looks after, as it is. `plugin` answers the hooks; its docstring says what is where."""

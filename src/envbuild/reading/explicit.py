@@ -1,0 +1,58 @@
+"""``@EXPLICIT``: a list of the URLs of conda packages, with digests behind ``#``.
+
+Comments like ``# pip NAME @ URL#sha256=…``, which conda-lock and envbuild write, say what pip is to install.
+"""
+
+from __future__ import annotations
+
+import re
+
+from envbuild.conda import package_at, platform_of
+from envbuild.lock import Package
+from envbuild.platform import Platform
+from envbuild.reading import pip_artifact
+
+_PLATFORM = re.compile(r"#\s*platform:\s*(\S+)\s*")
+_PIP = re.compile(r"#\s*pip\s+(?P<name>[A-Za-z0-9][\w.-]*)\s*@\s*(?P<url>\S+)\s*")
+_HINT = "'conda list --explicit --sha256' writes them"
+
+
+def parse(text: str) -> dict[Platform, tuple[Package, ...]]:
+    """The packages of a list.
+
+    :raises ValueError: a line is wrong; the message says which.
+    """
+    asked: str | None = None
+    packages: list[Package] = []
+    for number, written in enumerate(text.splitlines(), start=1):
+        line = written.strip()
+        platform, by_pip = _PLATFORM.fullmatch(line), _PIP.fullmatch(line)
+        try:
+            if platform:
+                asked = platform[1]
+            elif by_pip:
+                packages.append(pip_artifact.package(by_pip["name"], None, by_pip["url"]))
+            elif line and line != "@EXPLICIT" and not line.startswith("#"):
+                packages.append(_package(line))
+        except ValueError as error:
+            raise ValueError(f"line {number}: {error}") from error
+    return {_platform(asked, packages): tuple(packages)}
+
+
+def _package(line: str) -> Package:
+    url, _, digest = line.partition("#")
+    if not digest:
+        raise ValueError(f"{url.rpartition('/')[2]}: no digest behind the URL; {_HINT}")
+    kind, _, value = digest.rpartition(":")
+    is_sha256 = kind == "sha256" or len(value) == 64
+    return package_at(url, sha256=value if is_sha256 else None, md5=None if is_sha256 else value)
+
+
+def _platform(asked: str | None, packages: list[Package]) -> Platform:
+    """What the list is for: it says so itself, or its packages do."""
+    said = {each.details["subdir"] for each in packages if each.kind == "conda"} - {"noarch"}
+    if asked and asked != "noarch":
+        said.add(asked)
+    if len(said) != 1:
+        raise ValueError(f"it is for {' and '.join(sorted(said)) or 'no platform that it would name'}; one is wanted")
+    return platform_of(said.pop())
