@@ -411,7 +411,8 @@ class Workspace:
 _KINDS: Mapping[str, Any] = {
     "experiment": str, "status": str, "target": str, "command": list, "environment": dict, "tags": dict,
     "snapshot": str | None, "source": str, "git": dict, "seconds": dict, "variables": list, "secrets": list,
-    "created_at": int | float, "started_at": int | float | None, "ended_at": int | float | None, "exit_code": int | None, "outputs": dict | None,
+    "created_at": int | float, "started_at": int | float | None, "ended_at": int | float | None,
+    "exit_code": int | None, "outputs": dict | None,
     "parent": str | None, "name": str | None, "properties": dict | None, "type": str | None, "data": list | None,
 }  # fmt: skip
 """What stands in a record; what may be ``None`` may be missing as well."""
