@@ -391,9 +391,7 @@ def test_an_export_goes_to_stdout_or_to_a_file(desk: Desk, index: Index) -> None
     desk.requirements("fancy", index=index)
     text = export_as(desk, "pylock")
 
-    assert (
-        desk.envbuild("env", "export", ".", "--format", "pylock", "-o", "pylock.web.toml").out == "pylock.web.toml\n"
-    )
+    assert desk.envbuild("env", "export", ".", "--format", "pylock", "-o", "pylock.web.toml").out == "pylock.web.toml\n"
     assert (desk.folder / "pylock.web.toml").read_text() == text
     told = desk.envbuild("env", "export", ".", "--format", "pylock", "--json").json
     assert told["text"] == text

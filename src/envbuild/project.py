@@ -238,7 +238,7 @@ def _root_of(name: str, workspace: Workspace) -> Path | None:
     if name.startswith("sha256:"):
         return None
     try:
-        return _open_registered(name, workspace).definition.root
+        return open_registered(name, workspace).definition.root
     except NotFound:
         return None
 
