@@ -309,6 +309,12 @@ def test_output_is_shown_on_any_terminal(bench: Bench, encoding: str) -> None:
         lambda bench: bench.submit("", tags=["a"]),  # type: ignore[arg-type]
         lambda bench: list(bench.experiment.get_runs(tags=7)),  # type: ignore[arg-type]
         lambda bench: bench.experiment.start_logging(display_name=b"x"),  # type: ignore[arg-type]
+        lambda bench: list(bench.experiment.get_runs(type=object())),  # type: ignore[arg-type]
+        lambda bench: list(Run.list(5)),  # type: ignore[arg-type]
+        lambda bench: bench.run("").set_tags(["a"]),  # type: ignore[arg-type]
+        lambda bench: bench.run("").add_properties("a"),  # type: ignore[arg-type]
+        lambda bench: bench.run("").child_run(b"x"),  # type: ignore[arg-type]
+        lambda bench: bench.run("").restore_snapshot(5),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_of_the_wrong_kind_is_said_to_be(bench: Bench, wrong: Callable[[Bench], object]) -> None:

@@ -109,6 +109,8 @@ class Run(inside.Run):
         :param tags: a tag that a run must have, or tags with their values; ``properties`` likewise.
         :param include_children: runs that are a part of another as well.
         """
+        if not isinstance(getattr(experiment, "name", None), str):
+            raise UserErrorException(f"an Experiment is wanted, not {experiment!r}")
         core = opened(experiment.workspace)
         yield from _runs(core, experiment.name, type, tags, properties, status, top=not include_children)
 
@@ -300,6 +302,8 @@ class Run(inside.Run):
         wanted = snapshot_id or self.get_snapshot_id()
         if wanted is None:
             raise UserErrorException(f"run {self.id} has no snapshot")
+        if not isinstance(wanted, str):
+            raise UserErrorException(f"a snapshot is said by its digest, not by {wanted!r}")
         try:
             digest = Digest.parse(wanted)
             files = Snapshot.parse(self._core.store.read(digest)).files
@@ -473,6 +477,8 @@ def _runs(
     *,
     top: bool,
 ) -> Iterator[Run]:
+    if not isinstance(kind, str | None) or not isinstance(status, str | None):
+        raise UserErrorException(f"type and status are texts, not {kind!r} and {status!r}")
     with core.recorded() as catalogue:
         found = catalogue.runs(
             experiment,

@@ -262,6 +262,8 @@ class Run(Measured):
 
         :returns: `None` if the run was not given it.
         """
+        if not isinstance(name, str):
+            raise self._user_error(f"a secret is named by a text, not {name!r}")
         return os.environ.get(name)
 
     def get_secrets(self, secrets: Iterable[str]) -> dict[str, str | None]:
@@ -485,6 +487,8 @@ class Run(Measured):
         return self._make(os.path.basename(folder), known.get("experiment", ""), folder, environment)
 
     def _child(self, name: str | None, identity: str | None, tags: dict[str, Any], status: str) -> Run:
+        if name is not None and not isinstance(name, str):
+            raise self._user_error(f"a run is called by a text, not {name!r}")
         from .interactive import begin
 
         if not self._online:

@@ -69,8 +69,11 @@ class Tagged:
         self._tell("tag", key, "" if value is None else str(value))
 
     def set_tags(self, tags: dict[str, Any]) -> None:
-        """Set several tags; others stay."""
-        for key, value in tags.items():
+        """Set several tags; others stay.
+
+        :raises UserErrorException: they are no mapping.
+        """
+        for key, value in self._mapping_of(tags, "tags").items():
             self.tag(key, value)
 
     def remove_tags(self, tags: str | Iterable[str]) -> None:
@@ -88,7 +91,7 @@ class Tagged:
         :raises UserErrorException: one of them has another value already; then none is set.
         """
         known = self._noted().properties
-        for key, value in properties.items():
+        for key, value in self._mapping_of(properties, "properties").items():
             if known.get(key, str(value)) != str(value):
                 raise self._user_error(f"property {key!r} is {known[key]!r} already, and properties do not change")
         for key, value in properties.items():
@@ -100,6 +103,11 @@ class Tagged:
         return self._noted().properties
 
     # How it is done
+
+    def _mapping_of(self, given: dict[str, Any], what: str) -> dict[str, Any]:
+        if not hasattr(given, "items"):
+            raise self._user_error(f"{what} are a mapping of names to values, not {given!r}")
+        return given
 
     def _noted(self) -> Noted:
         return self._record.noted()
