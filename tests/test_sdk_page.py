@@ -1,8 +1,8 @@
 """The page: the sixteen blocks of code with which Azure ML explains its environments, one after the other.
 
 Each runs as it is written there, without its comments and with other packages imported (`support.migration`); what the
-page takes for granted (a workspace, files, data) is there. What needs conda or a container is held faithfully, and
-refused where it would have to be made.
+page takes for granted (a workspace, files, data, a channel of conda's) is there. What needs a container is held
+faithfully, and refused where it would have to be made.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.bench import Bench
+from support.channel import Channel
 from support.index import Index
 from support.migration import Reader, moved
 from support.packages import wheel
@@ -253,14 +254,35 @@ def test_a_run_without_an_environment_gets_one_automatically(
 # -- adding packages -----------------------------------------------------------------------------------------
 
 
-def test_a_conda_package_is_asked_for_and_a_run_says_what_is_missing_for_it(reader: Reader) -> None:
-    made = reader.does(PACKAGES).myenv
+@pytest.fixture
+def forge(
+    channel: Channel, channels: Callable[[str], Channel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Channel:
+    """What is called conda-forge here: Pythons, and the scikit-learn that the page asks for."""
+    made = channels("conda-forge")
+    made.put(*channel.packages.values())
+    made.add("scikit-learn", "0.21.3", noarch="python", depends=["python"])
+    made.index()
+    monkeypatch.setenv("CONDA_CHANNEL_ALIAS", made.url.removesuffix("/conda-forge"))
+    monkeypatch.setenv("RATTLER_CACHE_DIR", str(tmp_path / "rattler"))
+    return made
 
+
+def test_a_conda_package_is_installed_in_the_version_that_is_asked_for(reader: Reader, forge: Channel) -> None:
+    made = reader.does(PACKAGES).myenv
     assert "scikit-learn==0.21.3" in made.python.conda_dependencies.conda_packages
     assert made.register(reader.bench.workspace).version == "1"
     assert Environment.get(reader.bench.workspace, "myenv", version="1") == made
-    missed("conda", lambda: reader.bench.submit("", environment=made))
-    assert not list(reader.bench.experiment.get_runs())
+
+    run = reader.bench.run(
+        "import importlib.metadata, sys; print(importlib.metadata.version('scikit-learn'), sys.prefix)",
+        environment=made,
+    )
+
+    version, prefix = (run.folder / "logs/output.log").read_text().split()
+    assert version == "0.21.3"
+    assert list(Path(prefix).glob("conda-meta/scikit-learn-0.21.3-*.json"))
+    assert run.get_environment().version == "1"
 
 
 def test_the_pip_package_that_the_text_speaks_of_is_installed(reader: Reader, index: Index) -> None:
@@ -487,20 +509,25 @@ def test_the_history_of_a_run_can_be_switched_off(reader: Reader) -> None:
     assert not reader.bench.workspace._core.run(run.id)["outputs"]
 
 
-def test_an_estimator_brings_parameters_data_and_packages(reader: Reader, index: Index) -> None:
-    index.publish(wheel("scikit-learn", "0.21.3"))
-    reader.bench.write("my-sklearn-proj/train.py", "import pathlib, sys; print(*sys.argv[1:]); import scikit_learn\n"
-                       "print(pathlib.Path(sys.argv[2], 'iris.csv').read_text())\n")  # fmt: skip
+def test_an_estimator_brings_parameters_data_and_packages(reader: Reader, forge: Channel) -> None:
+    reader.bench.write(
+        "my-sklearn-proj/train.py",
+        """
+        import importlib.metadata, pathlib, sys
+        print(*sys.argv[1:])
+        print(pathlib.Path(sys.argv[2], 'iris.csv').read_text())
+        importlib.metadata.version('scikit-learn')
+        """,
+    )
     ds = reader.bench.workspace.get_default_datastore()
     ds.upload_files([str(reader.bench.write("iris.csv", "5.1,3.5"))])
     cluster = ComputeTarget.create(
         reader.bench.workspace, "cluster", AmlCompute.provisioning_configuration(max_nodes=1)
     )
     given = {"ds": ds, "compute_target": cluster, "experiment": Experiment(reader.bench.workspace, "estimates")}
-    missed("conda", lambda: reader.does(ESTIMATE, **given))
-    assert "scikit-learn" in reader.names["sk_est"].conda_dependencies.conda_packages
 
-    run = reader.does(ESTIMATE.replace("conda_packages", "pip_packages"), **given).run
+    run = reader.does(ESTIMATE, **given).run
+
     assert run.wait_for_completion()["target"] == "cluster"
 
     first, second = (run.folder / "logs/output.log").read_text().splitlines()
