@@ -137,6 +137,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A source folder to be in, a workspace of the test's own, and the SDK; no run outlives the test."""
     made = make_bench(tmp_path, monkeypatch)
     yield made
+    # What lets go on a script that waits, should its run have been killed.
+    (tmp_path / "go").touch()
     core = made.workspace._core
     for run in (core.root / "runs").glob("*"):
         core.cancel(run.name)
