@@ -674,7 +674,7 @@ def test_explaining_says_what_would_be_built_and_what_is_missing() -> None:
 
     assert "asks for 1 package of conda, 1 package of pip" in said
     assert "in a container of the default image" in said
-    assert "needs a plugin for 'docker'" in said
+    assert "cannot be built: no installed plugin takes on the section 'docker'" in said
     assert "sets A in every run and service" in said
     assert "not registered like this yet" in said
     made.register()

@@ -63,6 +63,9 @@ def package(record: Record, channel: Channel, root: Path | None) -> Package:
             hint="have the channel indexed again by a tool that writes them",
         )
     details = {key: str(record[key]) for key in (*_TEXTS, *_NUMBERS) if record.get(key) is not None}
+    if details.get("timestamp") == "0":
+        # rattler's way of saying that there is none, of a package that was locked before.
+        del details["timestamp"]
     details |= {key: "\n".join(record[key]) for key in _LISTS if record.get(key)}
     distribution = _distribution(record)
     if distribution:

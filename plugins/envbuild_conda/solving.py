@@ -127,8 +127,11 @@ def _failure(error: engine.EngineFailed, request: LockRequest, known: Iterable[C
     if error.kind == "Unsolvable":
         said = said.removeprefix("Cannot solve the request because of: ")
         lacking = re.search(r"__(\w+) .*no candidates", said)
+        searched = ", ".join(each.name for each in known)
         hint = (
-            f"for a machine that has it: CONDA_OVERRIDE_{lacking[1].upper()}=VERSION envbuild lock" if lacking else ""
+            f"for a machine that has it: CONDA_OVERRIDE_{lacking[1].upper()}=VERSION envbuild lock"
+            if lacking
+            else f"searched was {searched}; a package that only PyPI has belongs below 'pip:'"
         )
         return ResolutionFailed(f"nothing satisfies the definition\n{said}", hint=hint)
     if error.kind == "Spec":

@@ -37,6 +37,9 @@ def environment(host: "Mapping[str, str]", prefix: str, declared: "Mapping[str, 
     """
     variables = {name: value for name, value in host.items() if name not in _DROPPED}
     variables["VIRTUAL_ENV"] = prefix
+    if os.path.isdir(os.path.join(prefix, "conda-meta")):
+        # What conda's packages look for, and its tools.
+        variables["CONDA_PREFIX"] = prefix
     variables["PYTHONNOUSERSITE"] = "1"
     # Without it Python holds its output back when it is no terminal that reads it.
     variables.setdefault("PYTHONUNBUFFERED", "1")

@@ -45,8 +45,8 @@ def check(definition: Definition, provided: Mapping[str, Package]) -> None:
         there = provided.get(each.name or "")
         if there is not None and not _is_met(each, there):
             raise PackageClash(
-                f"pip is asked for {each}, and {there.kind} installs {there}",
-                hint=f"ask for {there.name} in one place only, or for a version that both can have",
+                f"pip is asked for {each.text}, and {there.kind} installs {there}",
+                hint=f"ask {there.kind} for the version that is wanted, and pip for none of {there.name}",
             )
 
 

@@ -12,6 +12,8 @@ import sysconfig
 from dataclasses import dataclass
 
 _SYSTEMS = ("linux", "macos", "windows")
+_CONDA = {"linux-64": "linux-x86_64", "osx-64": "macos-x86_64", "osx-arm64": "macos-arm64", "win-64": "windows-x86_64"}
+"""What conda calls them, which many have at hand."""
 _SYNONYMS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 
 
@@ -23,8 +25,8 @@ class Platform:
 
     >>> str(Platform.parse("linux-amd64"))
     'linux-x86_64'
-    >>> str(Platform.parse("macos-aarch64"))
-    'macos-arm64'
+    >>> str(Platform.parse("macos-aarch64")), str(Platform.parse("osx-arm64"))
+    ('macos-arm64', 'macos-arm64')
     """
 
     system: str
@@ -52,7 +54,7 @@ class Platform:
 
         :raises ValueError: ``text`` is not ``SYSTEM-MACHINE`` or ``linux-MACHINE-musl``.
         """
-        system, _, rest = text.lower().partition("-")
+        system, _, rest = _CONDA.get(text.lower(), text.lower()).partition("-")
         machine, _, libc = rest.partition("-")
         if not machine:
             raise ValueError(f"not a platform: {text!r} (linux-x86_64, macos-arm64, … are)")

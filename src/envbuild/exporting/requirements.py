@@ -37,7 +37,9 @@ def is_hashed(lock: Lock) -> bool:
 
 def requirement(package: Package, behind: str = "") -> str:
     """The line that asks for exactly this package."""
-    if package.artifact.kind in ("wheel", "sdist") and package.index and package.version:
+    # What came from no index has another kind of artifact, is a private wheel, or lies in a folder.
+    by_name = package.kind == "pip" and package.artifact.kind in ("wheel", "sdist") and package.version
+    if by_name and (package.artifact.url or "file:").partition(":")[0] != "file":
         asked = f"{package.name}=={package.version}"
     else:
         asked = f"{package.name} @ {direct_url(package)}"
@@ -48,7 +50,9 @@ def index_lines(packages: Iterable[Package], definition: Definition) -> list[str
     """Where pip has to look, unless that is only where it looks anyway."""
     asked = [definition.options.index_url, *definition.options.extra_index_urls]
     used = {each.index: None for each in packages if each.index}
-    ordered = dict.fromkeys([each for each in asked if each in used] + sorted(used))
+    # Not every lock says which index a package was found on: any of those that were asked, then.
+    unsaid = any(each.index is None and each.kind == "pip" for each in packages)
+    ordered = dict.fromkeys([each for each in asked if each and (unsaid or each in used)] + sorted(used))
     if not ordered or list(ordered) == [PYPI]:
         return []
     first, *more = ordered

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from envbuild import reading
 from envbuild.catalogue import EnvironmentVersion
 from envbuild.definition import ENVIRONMENT_NAME, Definition
-from envbuild.errors import Damaged, NotFound
+from envbuild.errors import Damaged, NotFound, PluginMissing
 from envbuild.fingerprint import definition_document
 from envbuild.form import day
 from envbuild.platform import Platform
@@ -206,7 +206,7 @@ class Environment(Guarded):
         :raises UserErrorException: it asks for something that cannot be.
         """
         from envbuild import explain, pipeline
-        from envbuild.plugins import load_plugins
+        from envbuild.plugins import check_sections, load_plugins
 
         core = self._core(workspace)
         project = self._project(core)
@@ -216,10 +216,10 @@ class Environment(Guarded):
         if self.python.user_managed_dependencies and _asks_for_packages(self.python.conda_dependencies):
             lines.append("packages are asked for, and not installed: python.user_managed_dependencies is True")
         plugins = load_plugins()
-        there = {each.name for each in plugins.found if not each.error}
-        for section in sorted({*definition.sections} - there - {"wheels", "pip"}):
-            missing = plugins.missing("section", section)
-            lines.append(f"needs a plugin for {section!r}, and none of that name is installed: {missing.hint}")
+        try:
+            check_sections(definition.sections)
+        except PluginMissing as error:
+            lines.append(f"cannot be built: {error}; {error.hint}")
         found = explain.explain(project, core, plugins, pipeline.Wishes())
         return "\n".join([*lines, str(found)])
 
