@@ -275,14 +275,23 @@ def test_the_same_definition_can_be_locked_for_another_python(
     assert desk.lock().python.startswith("3.12")
 
 
-def test_no_python_that_fits_is_told_with_those_that_were_found(desk: Desk) -> None:
-    desk.write("envbuild.yml", "python: '3.4'\npip: [demo]\n")
+@pytest.mark.parametrize(
+    ("python", "hint"),
+    [
+        ("3.4", "Python 3.8 is the oldest that environments may have"),
+        (">=2.7,<3", "Python 3.8 is the oldest"),
+        ("3.99", "'uv python install 3.99' does"),
+        (f"{sys.version_info.major}.{sys.version_info.minor}.99", "ask for any"),
+    ],
+)
+def test_no_python_that_fits_is_told_with_those_that_were_found(desk: Desk, python: str, hint: str) -> None:
+    desk.write("envbuild.yml", f"python: '{python}'\npip: [demo]\n")
 
     done = desk.refused("lock")
 
-    assert "3.4" in done.err
+    assert python in done.err
     assert f"{sys.version_info.major}.{sys.version_info.minor}." in done.err
-    assert "uv python install" in done.err
+    assert hint in done.err
 
 
 # Source

@@ -150,10 +150,10 @@ def test_what_cannot_start_is_refused_at_submit(bench: Bench) -> None:
     config.script = "nowhere.py"
     with pytest.raises(ExperimentExecutionException, match=r"nowhere\.py"):
         bench.experiment.submit(config)
-    conda = Environment("mine")
-    conda.python.conda_dependencies.add_conda_package("numpy")
-    with pytest.raises(EnvbuildError, match="conda"):
-        bench.submit("", environment=conda)
+    boxed = Environment("mine")
+    boxed.docker.enabled = True
+    with pytest.raises(EnvbuildError, match="docker"):
+        bench.submit("", environment=boxed)
     assert list(bench.experiment.get_runs()) == []
 
 

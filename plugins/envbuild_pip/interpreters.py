@@ -96,7 +96,7 @@ def find(wanted: SpecifierSet, asked: str, variables: Mapping[str, str]) -> Inte
 
 def _instead(wanted: SpecifierSet, asked: str, candidates: Sequence[Interpreter]) -> str:
     """What to do where no Python fits."""
-    if not any(wanted.contains(f"3.{minor}.{patch}") for minor in range(OLDEST.minor, 40) for patch in range(40)):
+    if not any(wanted.contains(f"3.{minor}.{patch}") for minor in range(OLDEST.minor, 100) for patch in range(100)):
         return f"Python {OLDEST} is the oldest that environments may have: ask for another in the definition"
     exact = next((str(each.version) for each in wanted if each.operator == "=="), "")
     minor = ".".join(exact.split(".")[:2])
