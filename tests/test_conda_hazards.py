@@ -17,6 +17,8 @@ from support.conda_packages import package
 from support.desk import Desk
 from support.index import Index
 
+from envbuild_conda.seen import Seen, facts
+
 
 @pytest.fixture
 def own(channel: Channel, channels: Callable[[str], Channel]) -> Channel:
@@ -95,6 +97,49 @@ def test_an_edited_cache_is_not_trusted(desk: Desk, channel: Channel) -> None:
     again = another.build()
 
     assert again.python("import almanac; print(almanac.__version__)") == "2.0"
+
+
+def test_an_edit_that_hides_itself_is_found_by_those_who_read_everything(desk: Desk, channel: Channel) -> None:
+    asks(desk, channel.url, "python=3.11", "almanac")
+    module = desk.build().path / "lib/python3.11/site-packages/almanac/__init__.py"
+    before = module.stat()
+    module.write_bytes(module.read_bytes().replace(b"2.0", b"9.9"))
+    os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    another = replace(desk, variables={**desk.variables, "ENVBUILD_WORKSPACE": str(desk.root / "another")})
+    again = another.build()
+    assert again.python("import almanac; print(almanac.__version__)") == "9.9"
+
+    healed = another.envbuild("store", "verify").told
+
+    assert "edited" in healed
+    assert again.python("import almanac; print(almanac.__version__)") == "2.0"
+
+
+@pytest.mark.parametrize(
+    ("done", "is_noticed"),
+    [
+        (lambda file: file.write_text("Two"), True),
+        (lambda file: file.replace(file.with_name("moved")), True),
+        (lambda file: file.unlink(), True),
+        (lambda file: file.chmod(0o755), True),
+        (lambda file: file.with_name("more").write_text("more"), True),
+        (lambda file: file.read_text(), False),
+        (lambda file: os.link(file, file.parents[2] / "linked"), False),
+    ],
+)
+def test_a_package_that_was_touched_is_not_known_any_more(tmp_path: Path, done: Callable, is_noticed: bool) -> None:
+    file = tmp_path / "cache/demo-1.0-0/one"
+    file.parent.mkdir(parents=True)
+    file.write_text("one")
+    os.utime(file, (0, 0))
+    seen = Seen(tmp_path / "seen")
+    assert not seen.knows(file.parent, facts(file.parent))
+    seen.note(file.parent, facts(file.parent))
+    assert seen.knows(file.parent, facts(file.parent))
+
+    done(file)
+
+    assert seen.knows(file.parent, facts(file.parent)) is not is_noticed
 
 
 def test_a_file_that_conda_and_pip_both_bring_is_refused(desk: Desk, channel: Channel, index: Index) -> None:
