@@ -42,7 +42,8 @@ def _specs(definition: Definition, platform: Platform, request: LockRequest) -> 
     """What is asked for in rattler's words, and the channels that single packages are to come from."""
     specs = [python_spec(definition.python_range)]
     others: list[Channel] = []
-    for each in map(match_spec, definition.conda):
+    # Where not all can be had in their newest versions, the first come first; their order in a file means nothing.
+    for each in sorted(map(match_spec, definition.conda)):
         found = _CHANNEL.fullmatch(each.strip())
         if not found:
             specs.append(each)
