@@ -17,6 +17,8 @@ from support.conda_packages import package
 from support.desk import Desk
 from support.index import Index
 
+from envbuild import Definition, LockRequest, Platform, Resolution
+from envbuild_conda import engine, plugin
 from envbuild_conda.seen import Seen, facts
 
 
@@ -204,6 +206,45 @@ def test_workers_end_with_whoever_started_them(desk: Desk, channel: Channel) -> 
         locking.send_signal(signal.SIGKILL)
         locking.communicate()
         assert _ends_within(5, desk)
+
+
+@pytest.mark.parametrize("end", ["killed", "left alone"])
+def test_a_worker_that_ended_while_it_waited_is_replaced(
+    channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RATTLER_CACHE_DIR": str(tmp_path / "cache")}
+    monkeypatch.setattr(engine, "_PATIENCE", 60 if end == "killed" else 0.5)
+
+    def resolve() -> str | None:
+        request = LockRequest(scratch=tmp_path, store=tmp_path, variables=variables)
+        resolution = Resolution(request=request)
+        wanted = Definition(conda=("almanac",), channels=(channel.url,), python="3.11")
+        plugin.resolve_dependencies(wanted, Platform.here(), resolution)
+        return resolution.python
+
+    first = resolve()
+    if end == "killed":
+        before = _children()
+        assert resolve() == first
+        assert _children() == before
+        os.kill(before.pop(), signal.SIGKILL)
+    else:
+        time.sleep(1)
+        assert _children() == set()
+    assert resolve() == first
+
+
+def _children() -> set[int]:
+    """The workers of this process."""
+    found = set()
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            is_ours = f"PPid:\t{os.getpid()}\n" in (each / "status").read_text()
+            if is_ours and b"envbuild_conda.worker" in (each / "cmdline").read_bytes():
+                found.add(int(each.name))
+        except OSError:
+            continue
+    return found
 
 
 def _ends_within(seconds: float, desk: Desk) -> bool:
