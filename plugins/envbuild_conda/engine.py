@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +54,16 @@ def ask(
     known = tuple(known)
     # Python's own settings are the caller's, and may be those of the environment that envbuild is run in.
     settings = {name: value for name, value in variables.items() if not name.startswith("PYTHON")}
-    worker = _waiting(settings) or _Worker(settings)
-    answer = None
+    question = {**question, "scratch": str(scratch)}
+    kept = _waiting(settings)
+    worker = kept or _Worker(settings)
     try:
-        answer = worker.answer({**question, "scratch": str(scratch)}, progress)
+        answer = worker.answer(question, progress)
+        if answer is None and kept and not kept.has_begun:
+            # It has come to its end, or been brought to it, just before it was asked.
+            kept.end()
+            worker = _Worker(settings)
+            answer = worker.answer(question, progress)
         if answer is None:
             raise EngineFailed("Died", hidden(f"rattler ended without an answer\n{worker.complaint()}", known))
         if "error" in answer:
@@ -71,10 +77,14 @@ def ask(
 
 
 class _Worker:
-    """A process that answers questions, for as long as it is asked again soon."""
+    """A process that answers questions, for as long as it is asked again soon.
+
+    :ivar has_begun: whether it has said anything to the last question.
+    """
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         self.settings = settings
+        self.has_begun = False
         self._owner = os.getpid()
         self._answered = time.monotonic()
         self._complaint = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the worker
@@ -99,6 +109,7 @@ class _Worker:
         ears, mouth = self._process.stdin, self._process.stdout
         if ears is None or mouth is None:
             raise ValueError("a worker is spoken to through pipes")
+        self.has_begun = False
         try:
             # It stays open: the worker takes its end for ours.
             ears.write(json.dumps(question).encode() + b"\n")
@@ -108,6 +119,7 @@ class _Worker:
         with ExitStack() as steps:
             for line in mouth:
                 told = json.loads(line)
+                self.has_begun = True
                 if "doing" not in told:
                     self._answered = time.monotonic()
                     return told
@@ -124,7 +136,8 @@ class _Worker:
         """End it, whatever it does; one that a fork has inherited is its parent's."""
         if self._owner == os.getpid():
             self._process.kill()
-            with self._process:
+            # What it has not taken of a question is still to be written as its input is closed.
+            with suppress(BrokenPipeError), self._process:
                 self._complaint.close()
 
 
