@@ -15,7 +15,7 @@ from benchmarks import telling
 from benchmarks.measuring import CommandFailed, Section
 from benchmarks.place import Place
 
-NAMES = ("running", "submitting", "building", "sharing", "listing", "hashing", "starting")
+NAMES = ("running", "submitting", "building", "sharing", "conda", "listing", "hashing", "starting")
 """The benchmarks, each a module of this package, in the order in which they are run."""
 
 _QUICK = 2
@@ -38,9 +38,8 @@ def main(words: Sequence[str] | None = None) -> int:
     print(telling.machine(), flush=True)
     with Place(quick=asked.quick) as place:
         if not place.is_settled():
-            print(
-                "another run has just ended: what makes folders (running, building, sharing) may be slower than it is"
-            )
+            slower = "running, building, sharing, conda"
+            print(f"another run has just ended: what makes folders ({slower}) may be slower than it is")
         found = [_measure(name, place, asked.rounds) for name in names]
     if asked.json:
         sections = [section for each in found for section in each]

@@ -17,6 +17,10 @@ from support.conda_packages import package
 from support.desk import Desk
 from support.index import Index
 
+from envbuild import Definition, LockRequest, Platform, Resolution
+from envbuild_conda import engine, plugin
+from envbuild_conda.seen import Seen, facts
+
 
 @pytest.fixture
 def own(channel: Channel, channels: Callable[[str], Channel]) -> Channel:
@@ -97,6 +101,49 @@ def test_an_edited_cache_is_not_trusted(desk: Desk, channel: Channel) -> None:
     assert again.python("import almanac; print(almanac.__version__)") == "2.0"
 
 
+def test_an_edit_that_hides_itself_is_found_by_those_who_read_everything(desk: Desk, channel: Channel) -> None:
+    asks(desk, channel.url, "python=3.11", "almanac")
+    module = desk.build().path / "lib/python3.11/site-packages/almanac/__init__.py"
+    before = module.stat()
+    module.write_bytes(module.read_bytes().replace(b"2.0", b"9.9"))
+    os.utime(module, ns=(before.st_atime_ns, before.st_mtime_ns))
+    another = replace(desk, variables={**desk.variables, "ENVBUILD_WORKSPACE": str(desk.root / "another")})
+    again = another.build()
+    assert again.python("import almanac; print(almanac.__version__)") == "9.9"
+
+    healed = another.envbuild("store", "verify").told
+
+    assert "edited" in healed
+    assert again.python("import almanac; print(almanac.__version__)") == "2.0"
+
+
+@pytest.mark.parametrize(
+    ("done", "is_noticed"),
+    [
+        (lambda file: file.write_text("Two"), True),
+        (lambda file: file.replace(file.with_name("moved")), True),
+        (lambda file: file.unlink(), True),
+        (lambda file: file.chmod(0o755), True),
+        (lambda file: file.with_name("more").write_text("more"), True),
+        (lambda file: file.read_text(), False),
+        (lambda file: os.link(file, file.parents[2] / "linked"), False),
+    ],
+)
+def test_a_package_that_was_touched_is_not_known_any_more(tmp_path: Path, done: Callable, is_noticed: bool) -> None:
+    file = tmp_path / "cache/demo-1.0-0/one"
+    file.parent.mkdir(parents=True)
+    file.write_text("one")
+    os.utime(file, (0, 0))
+    seen = Seen(tmp_path / "seen")
+    assert not seen.knows(file.parent, facts(file.parent))
+    seen.note(file.parent, facts(file.parent))
+    assert seen.knows(file.parent, facts(file.parent))
+
+    done(file)
+
+    assert seen.knows(file.parent, facts(file.parent)) is not is_noticed
+
+
 def test_a_file_that_conda_and_pip_both_bring_is_refused(desk: Desk, channel: Channel, index: Index) -> None:
     asks(desk, channel.url, "python=3.11", "squatter", pip=("fancy",), index=index)
     complaint = desk.refused("build").err
@@ -159,6 +206,45 @@ def test_workers_end_with_whoever_started_them(desk: Desk, channel: Channel) -> 
         locking.send_signal(signal.SIGKILL)
         locking.communicate()
         assert _ends_within(5, desk)
+
+
+@pytest.mark.parametrize("end", ["killed", "left alone"])
+def test_a_worker_that_ended_while_it_waited_is_replaced(
+    channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    variables = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "RATTLER_CACHE_DIR": str(tmp_path / "cache")}
+    monkeypatch.setattr(engine, "_PATIENCE", 60 if end == "killed" else 0.5)
+
+    def resolve() -> str | None:
+        request = LockRequest(scratch=tmp_path, store=tmp_path, variables=variables)
+        resolution = Resolution(request=request)
+        wanted = Definition(conda=("almanac",), channels=(channel.url,), python="3.11")
+        plugin.resolve_dependencies(wanted, Platform.here(), resolution)
+        return resolution.python
+
+    first = resolve()
+    if end == "killed":
+        before = _children()
+        assert resolve() == first
+        assert _children() == before
+        os.kill(before.pop(), signal.SIGKILL)
+    else:
+        time.sleep(1)
+        assert _children() == set()
+    assert resolve() == first
+
+
+def _children() -> set[int]:
+    """The workers of this process."""
+    found = set()
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            is_ours = f"PPid:\t{os.getpid()}\n" in (each / "status").read_text()
+            if is_ours and b"envbuild_conda.worker" in (each / "cmdline").read_bytes():
+                found.add(int(each.name))
+        except OSError:
+            continue
+    return found
 
 
 def _ends_within(seconds: float, desk: Desk) -> bool:

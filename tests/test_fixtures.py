@@ -1,7 +1,7 @@
 """Whole small projects: each folder of ``fixtures/`` with an ``expected.toml``, from its definition to a prefix.
 
-A new case is a new folder. Its packages are those of PyPI, and of conda-forge, by name, so that it can be tried by hand;
-here an index and a channel of stand-ins have the releases that ``expected.toml`` says, and no others.
+A new case is a new folder. Its packages are those of PyPI, and of conda-forge, by name, so that it can be tried by
+hand; here an index and a channel of stand-ins have the releases that ``expected.toml`` says, and no others.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def expected(
     if "channel" in found:
         forge = request.getfixturevalue("channels")("conda-forge")
         forge.put(*request.getfixturevalue("channel").packages.values())
+        forge.add("pip", "24.0", noarch="python", depends=["python"])
         for name, versions in found["channel"].items():
             for version in versions:
                 forge.add(name, version, noarch="python", depends=["python"])

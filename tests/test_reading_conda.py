@@ -100,7 +100,12 @@ def test_a_build_of_python_is_left_to_conda_where_there_is_conda(tmp_path: Path)
         ("~=3.11", "~=3.11"),
         ("=3.11.4=h955ad1f_0", "3.11.4"),
         (" 3.11.4 h955ad1f_0", "3.11.4"),
-        ("=3.11=*_cpython", "3.11"),
+        ("=3.11=*_cpython", "==3.11"),
+        ("=3.5.2=0", "3.5.2"),
+        ("=3.11.*=*_cpython", "3.11"),
+        ("=3.11[build=*_cpython]", "3.11"),
+        ("[version='3.11.*', build=*_cpython]", "3.11"),
+        ("[build=*_cpython]", None),
         ("[version='>=3.10,<3.12']", ">=3.10,<3.12"),
     ],
 )
@@ -108,7 +113,7 @@ def test_versions_of_python_are_said_in_the_words_of_pep_440(spec: str, python: 
     assert python_version(spec) == python
 
 
-@pytest.mark.parametrize("spec", ["=3.10|=3.11", "=three", "[build=x]", ">=3.10;x"])
+@pytest.mark.parametrize("spec", ["=3.10|=3.11", "=three", "[version=three]", ">=3.10;x"])
 def test_what_is_no_version_of_python_is_told(tmp_path: Path, spec: str) -> None:
     ((line, message),) = problems(tmp_path, f'dependencies:\n  - "python{spec}"')
 

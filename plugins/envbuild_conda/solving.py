@@ -15,6 +15,7 @@ from envbuild_conda import channels, engine, locked, virtual
 from envbuild_conda.channels import Channel
 
 _CHANNEL = re.compile(r"(?P<channel>\S+?)::(?P<rest>.+)", re.S)
+_EXTRAS = re.compile(r"\[[^\]=]*\]")
 
 
 def pin(definition: Definition, platform: Platform, resolution: Resolution) -> None:
@@ -41,7 +42,8 @@ def _specs(definition: Definition, platform: Platform, request: LockRequest) -> 
     """What is asked for in rattler's words, and the channels that single packages are to come from."""
     specs = [python_spec(definition.python_range)]
     others: list[Channel] = []
-    for each in definition.conda:
+    # Where not all can be had in their newest versions, the first come first; their order in a file means nothing.
+    for each in sorted(map(match_spec, definition.conda)):
         found = _CHANNEL.fullmatch(each.strip())
         if not found:
             specs.append(each)
@@ -52,6 +54,15 @@ def _specs(definition: Definition, platform: Platform, request: LockRequest) -> 
         others += meant
         specs.append(f"{meant[0].url}::{found['rest']}")
     return specs, others
+
+
+def match_spec(asked: str) -> str:
+    """``asked`` as rattler has it: extras of pip's mean nothing to conda, and are in many files nonetheless.
+
+    >>> match_spec("versioneer[toml]=0.28"), match_spec("numpy[version='>=2']")
+    ('versioneer=0.28', "numpy[version='>=2']")
+    """
+    return _EXTRAS.sub("", asked)
 
 
 def python_spec(wanted: SpecifierSet) -> str:

@@ -1,7 +1,8 @@
 """The worker: the process in which rattler runs, asked on standard input and answering on standard output.
 
-The question is one line of JSON, and so is the answer; what is told before it is progress. Standard input stays open
-for as long as whoever asked is alive: at its end the process ends, wherever it is.
+A question is one line of JSON, and so is its answer; what is told before it is progress. Standard input stays open for
+as long as whoever asks is alive: at its end the process ends, wherever it is. So it does if it is asked nothing for as
+many seconds as its argument says.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import shutil
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -50,6 +53,7 @@ from rattler.package.build_string import BuildString
 from rattler.package_cache import PackageCache, ValidationMode
 
 from envbuild_conda import virtual
+from envbuild_conda.seen import Seen, facts
 
 
 class Refused(Exception):
@@ -90,7 +94,7 @@ async def solved(question: Mapping[str, Any]) -> Any:
         specs=[*specs, *names],
         gateway=gateway,
         platforms=question["platforms"],
-        locked_packages=[_record(each) for each in question["kept"]],
+        locked_packages=_records(question["kept"], question),
         virtual_packages=[_virtual(each) for each in present],
     )
     return {"records": [json.loads(each.to_json()) for each in found], "virtual": present}
@@ -145,15 +149,19 @@ def _virtual(written: str) -> GenericVirtualPackage:
 
 async def linked(question: Mapping[str, Any]) -> Any:
     """Fetch what is not there yet, and link it all into the prefix."""
-    records = [_record(each) for each in question["records"]]
+    records = _records(question["records"], question)
     folder = _cache() / "pkgs"
     folder.mkdir(parents=True, exist_ok=True)
-    # What is unpacked may have been edited since, through a hard link in any environment: everything is read again.
-    cache = PackageCache.new_layered([folder], validation_mode=ValidationMode.full())
     for each in question["records"]:
         # rattler knows what it has unpacked by the SHA-256 of the file, and takes it for any MD5.
         if question["anew"] or not each["sha256"]:
             shutil.rmtree(folder / _stem(each["fn"]), ignore_errors=True)
+    seen = Seen(_cache() / "envbuild-seen")
+    before = {each: _facts(each) for each in (folder / _stem(one["fn"]) for one in question["records"])}
+    is_known = all(seen.knows(each, found) for each, found in before.items() if found)
+    # What is unpacked may have been edited since, through a hard link in any environment.
+    checked = ValidationMode.skip() if is_known else ValidationMode.full()
+    cache = PackageCache.new_layered([folder], validation_mode=checked)
     index = await cache.index()
     wanting = [each for each, made in zip(question["records"], records, strict=True) if not index.contains_record(made)]
     remote = [each for each in wanting if not each["url"].startswith("file:")]
@@ -179,7 +187,24 @@ async def linked(question: Mapping[str, Any]) -> Any:
         execute_link_scripts=False,
         alternative_target_prefix=question["home"],
     )
+    if not is_known or wanting:
+        _note(seen, before)
     return {"cache": str(folder), "linked": len(records)}
+
+
+def _note(seen: Seen, before: Mapping[Path, str | None]) -> None:
+    """Remember what has just been unpacked, or read; not what has changed meanwhile, whoever changed it."""
+    for package, found in before.items():
+        now = _facts(package)
+        if now and found in (None, now):
+            seen.note(package, now)
+
+
+def _facts(package: Path) -> str | None:
+    try:
+        return facts(package)
+    except OSError:
+        return None
 
 
 def _check(file: Path, locked: Mapping[str, Any]) -> None:
@@ -197,16 +222,19 @@ def _stem(filename: str) -> str:
     return filename.removesuffix(".conda").removesuffix(".tar.bz2")
 
 
-def _record(written: Mapping[str, Any]) -> RepoDataRecord:
-    """Make a record as rattler has it: it reads them from files only, and takes digests apart from the rest."""
-    aside = Path(f"record-{os.getpid()}.json")
+def _records(written: Sequence[Mapping[str, Any]], question: Mapping[str, Any]) -> list[RepoDataRecord]:
+    """Make records as rattler has them: it reads them from files only, and takes digests apart from the rest."""
+    aside = Path(question["scratch"], "record.json")
+    return [_record(each, aside) for each in written]
+
+
+def _record(written: Mapping[str, Any], aside: Path) -> RepoDataRecord:
     # Where it comes from is told apart too, and may have credentials in it.
     told = {key: value for key, value in written.items() if value is not None and key not in ("fn", "url", "channel")}
     aside.write_text(json.dumps(told), encoding="utf-8")
     made = PackageRecord.from_index_json(
         aside, size=written.get("size"), sha256=written["sha256"], md5=written.get("md5")
     )
-    aside.unlink()
     return RepoDataRecord(made, written["fn"], written["url"], written["channel"])
 
 
@@ -256,16 +284,14 @@ def _cache() -> Path:
 # Being asked
 
 
-def _end_with_parent() -> None:
-    """Wait for the end of standard input: then nobody is there any more who wants an answer."""
-    sys.stdin.buffer.read()
+def _listen(questions: SimpleQueue[bytes]) -> None:
+    """Take questions, until the end of standard input: then nobody is there any more who wants an answer."""
+    for line in sys.stdin.buffer:
+        questions.put(line)
     os._exit(1)
 
 
-def main() -> None:
-    """Answer one question."""
-    question = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _answer(question: Mapping[str, Any]) -> None:
     answering = {"solve": solved, "link": linked}[question["ask"]]
     try:
         tell(result=asyncio.run(answering(question)))
@@ -276,8 +302,15 @@ def main() -> None:
     # All that rattler raises derives from Exception alone, and whoever asked tells it in its own words.
     except Exception as error:
         tell(kind=type(error).__name__, error=str(error))
-    except KeyboardInterrupt:
-        pass
+
+
+def main() -> None:
+    """Answer questions until there are no more."""
+    questions: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(questions,), daemon=True).start()
+    with suppress(Empty, KeyboardInterrupt):
+        while True:
+            _answer(json.loads(questions.get(timeout=float(sys.argv[1]))))
     # rattler's threads do not always survive the end of Python.
     os._exit(0)
 

@@ -22,7 +22,9 @@ _SELECTOR = re.compile(
     r"^\s*-\s.*#\s*\[\s*((?:not\s+)?\(?(?:linux|osx|win|unix|arm64|aarch64|x86|ppc64le|s390x|py|cuda)\w*\b[^\]]*)\]\s*$"
 )
 _SPEC = re.compile(r"(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<rest>.*)", re.S)
-_BRACKETS = re.compile(r"\[\s*version\s*=\s*['\"]?([^'\"\]]+)['\"]?\s*\]")
+_BRACKETS = re.compile(r"\[[^\]]*\]\s*$")
+_VERSION = re.compile(r"[\[,]\s*version\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^,\]]*))")
+_BUILD = re.compile(r"(?<=[\w*])(?:=|\s+)[\w*.+]+$")
 _CLAUSE = re.compile(r"(?P<operator>==|>=|<=|!=|~=|=|>|<)?\s*(?P<version>[0-9][\w.!+-]*?)(?P<any>\.?\*)?")
 
 
@@ -56,14 +58,18 @@ def python_version(spec: str) -> str | None:
     >>> python_version("=3.11"), python_version(">=3.10,<3.12"), python_version("==3.11.7"), python_version("3.11.*")
     ('3.11', '>=3.10,<3.12', '3.11.7', '3.11')
     """
-    bracketed = _BRACKETS.fullmatch(spec)
-    spec = bracketed[1].strip() if bracketed else spec.strip()
+    bracketed = _VERSION.search(spec)
+    spec = (next(filter(None, bracketed.groups()), "") if bracketed else _BRACKETS.sub("", spec)).strip()
     if not spec or spec in ("*", "=*"):
         return None
     if "|" in spec:
         raise ValueError(f"python {spec}: alternatives cannot be said as one range; write >=…,<… or one version")
     # What follows the version, behind '=' or white space, is the build: a matter between conda and its channel.
-    version = re.sub(r"(?<=[\w*])(?:=|\s+)[\w*]*[A-Za-z*][\w*.]*$", "", re.sub(r"\s*,\s*", ",", spec))
+    together = re.sub(r"\s*,\s*", ",", spec)
+    version = _BUILD.sub("", together)
+    if version != together:
+        # With a build, one '=' is as good as two.
+        version = re.sub(r"^=(?!=)", "==", version)
     clauses = [_clause(each, spec) for each in version.split(",")]
     exact = re.fullmatch(r"==(\d+(?:\.\d+)*)(\.\*)?", clauses[0])
     if exact and len(clauses) == 1 and (exact[2] or exact[1].count(".") >= 2):
@@ -172,4 +178,4 @@ def _is_plain_python(spec: str) -> bool:
     found = _SPEC.fullmatch(spec)
     if not found or found["name"].lower() != "python" or "::" in spec:
         return False
-    return not re.search(r"[\w*](?:=|\s+)[\w*]*[A-Za-z][\w*.]*$", found["rest"]) and "[" not in spec
+    return not _BUILD.search(re.sub(r"\s*,\s*", ",", found["rest"])) and "[" not in spec
