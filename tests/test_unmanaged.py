@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,6 +254,49 @@ def test_where_a_package_came_from_is_noted_without_passwords(desk: Desk, venv: 
     assert not any(word in (desk.folder / "pylock.toml").read_text() for word in ("pass", "secret"))
 
 
+@pytest.mark.parametrize("file", ["sitecustomize.py", "chatty.pth"])
+def test_what_prints_as_it_starts_is_not_taken_for_its_answer(desk: Desk, venv: Venv, file: str) -> None:
+    (packages,) = venv.folder.glob("lib/python*/site-packages")
+    (packages / file).write_text("import sys; print('{\"version\": 1}'); sys.stdout.write('hello')\n")
+    asking(desk, venv.folder)
+
+    assert desk.lock().find("demo")
+
+
+def test_what_a_wrapper_leaves_running_is_not_waited_for(desk: Desk, venv: Venv) -> None:
+    desk.write("wrapper", f'#!/bin/sh\nsleep 20 &\nexec "{venv.python}" "$@"\n').chmod(0o755)
+    asking(desk, "./wrapper")
+    start = time.monotonic()
+
+    assert desk.lock().find("demo")
+    assert time.monotonic() - start < 15
+
+
+def test_metadata_that_is_none_is_passed_over(desk: Desk, venv: Venv) -> None:
+    (packages,) = venv.folder.glob("lib/python*/site-packages")
+    broken: dict[str, dict[str, object]] = {
+        "vcs": {"vcs_info": "text"},
+        "folder": {"dir_info": [1]},
+        "commit": {"vcs_info": {"commit_id": 1}},
+    }
+    for name, origin in broken.items():
+        about = packages / f"{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+        (about / "direct_url.json").write_text(json.dumps({"url": "https://host.test/", **origin}))
+    (packages / "odd-1.0.dist-info").mkdir()
+    (packages / "odd-1.0.dist-info" / "METADATA").write_bytes(b"Name: odd\nVersion: 1.0+\xff\n")
+    (packages / "pipe-1.0.dist-info").mkdir()
+    os.mkfifo(packages / "pipe-1.0.dist-info" / "METADATA")
+    asking(desk, venv.folder)
+
+    locked = desk.lock()
+
+    assert [dict(each.details) for each in locked.packages if each.name in broken] == [{}, {}, {}]
+    assert locked.find("odd")
+    assert not locked.find("pipe")
+
+
 # A change is seen
 
 
@@ -375,7 +419,10 @@ def test_a_change_while_a_run_is_prepared_is_told(desk: Desk, venv: Venv, tmp_pa
         ("python9.9", "no program 'python9.9' is on PATH"),
         (".venv", "write ./.venv"),
         ("./.git", "is no environment: it has no bin/python"),
-        ("./talks", "is no Python"),
+        ("./talks", "is no Python: it answers [1]"),
+        ("./silent", "is no Python: it answers nothing"),
+        ("./claims", 'is no Python: it answers {"version": "3.11.1"}'),
+        ("./muddled", 'is no Python: it answers {"version": 3}'),
         ("./fails", "is no Python that can be used (out of order)"),
         ("./ancient", "is older than Python 3.8"),
         ("./old", "is Python 3.6.9, and 3.8 is the oldest"),
@@ -389,7 +436,10 @@ def test_what_is_no_interpreter_is_refused(desk: Desk, interpreter: str, said: s
     desk.write("talks", "#!/bin/sh\necho '[1]'\n").chmod(0o755)
     desk.write("fails", "#!/bin/sh\necho out of order >&2; exit 3\n").chmod(0o755)
     desk.write("ancient", "#!/bin/sh\nprintf 'Unknown option: -I\\nusage: python\\n' >&2; exit 2\n").chmod(0o755)
-    desk.write("old", """#!/bin/sh\necho '{"version": "3.6.9", "executable": "/old"}'\n""").chmod(0o755)
+    desk.write("silent", "#!/bin/sh\n").chmod(0o755)
+    desk.write("claims", """#!/bin/sh\necho "$4"'{"version": "3.11.1"}'\n""").chmod(0o755)
+    desk.write("muddled", """#!/bin/sh\necho "$4"'{"version": 3}'\n""").chmod(0o755)
+    desk.write("old", """#!/bin/sh\necho "$4"'{"version": "3.6.9", "executable": "/old"}'\n""").chmod(0o755)
     asking(desk, interpreter)
 
     done = desk.refused("run", "--", "python", "-c", "1")

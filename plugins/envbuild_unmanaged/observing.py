@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from envbuild import Definition, EnvbuildError, PythonNotFound, run_program, without_credentials
 
@@ -19,6 +21,22 @@ OLDEST = Version("3.8")
 
 _PROBE = Path(__file__).with_name("probe.py")
 _PATIENCE = 60
+_EXCERPT = 120
+
+_INTERPRETER = {
+    "executable": str,
+    "prefix": str,
+    "scripts": str,
+    "virtual": bool,
+    "conda": bool,
+    "implementation": str,
+    "abi": str,
+    "platform": str,
+    "distributions": list,
+}
+_DISTRIBUTION = {"name": str, "version": str, "record": str | None, "origin": dict | None, "scripts": list}
+_ORIGIN = {"url": str, "vcs": str, "commit": str, "editable": bool}
+_RECORD = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +90,19 @@ def observe(definition: Definition, variables: Mapping[str, str]) -> Interpreter
     :raises PythonNotFound: there is none, it is none, it is too old, or another than the definition asks for.
     """
     root = definition.root or Path.cwd()
-    told = _ask(find(str(definition.interpreter), root, variables), root, variables)
-    version = Version(told["version"])
-    if version < OLDEST:
+    program = find(str(definition.interpreter), root, variables)
+    told = _ask(program, root, variables)
+    try:
+        version = Version(told["version"])
+    except (KeyError, TypeError, InvalidVersion) as error:
+        raise _no_python(program, json.dumps(told)) from error
+    if version < OLDEST and isinstance(told.get("executable"), str):
         raise PythonNotFound(
             f"{told['executable']} is Python {version}, and {OLDEST} is the oldest that envbuild runs",
             hint="name another interpreter",
         )
+    if not _is_whole(told):
+        raise _no_python(program, json.dumps(told))
     if not definition.python_range.contains(version, prereleases=True):
         raise PythonNotFound(
             f"{told['executable']} is Python {version}, and the definition asks for {definition.python}",
@@ -128,27 +152,60 @@ def _in_folder(folder: Path) -> Path | None:
 
 
 def _ask(program: Path, root: Path, variables: Mapping[str, str]) -> dict[str, Any]:
+    # Nobody else who prints as this Python starts or ends knows the word that its answer stands behind.
+    word = secrets.token_hex(8)
     # Isolated, so that nothing of ours is taken for its own; and it leaves no compiled code behind.
-    command = [str(program), "-I", "-B", str(_PROBE)]
+    command = [str(program), "-I", "-B", str(_PROBE), word]
     try:
         done = run_program(command, variables=variables, directory=root, timeout=_PATIENCE)
-        told = json.loads(done.stdout)
     except (EnvbuildError, OSError, ValueError) as error:
-        complaint = done.stderr.strip().splitlines() if isinstance(error, ValueError) else [str(error)]
-        if "Unknown option: -I" in complaint:
-            raise PythonNotFound(f"{program} is older than Python {OLDEST}", hint="name another interpreter") from error
-        said = f" ({complaint[-1]})" if complaint else ""
-        raise PythonNotFound(f"{program} is no Python that can be used{said}", hint="name another") from error
-    if not isinstance(told, dict) or "version" not in told:
-        raise PythonNotFound(f"{program} is no Python: it answers something else", hint="name another")
+        raise PythonNotFound(f"{program} is no Python that can be used ({error})", hint="name another") from error
+    complaint = done.stderr.strip().splitlines()
+    if "Unknown option: -I" in complaint:
+        raise PythonNotFound(f"{program} is older than Python {OLDEST}", hint="name another interpreter")
+    answer = done.stdout.partition(word)[2]
+    try:
+        told, _ = json.JSONDecoder().raw_decode(answer)
+    except (ValueError, RecursionError) as error:
+        if complaint:
+            said = _excerpt(complaint[-1])
+            raise PythonNotFound(f"{program} is no Python that can be used ({said})", hint="name another") from error
+        raise _no_python(program, answer or done.stdout) from error
+    if not isinstance(told, dict):
+        raise _no_python(program, answer)
     return told
+
+
+def _no_python(program: Path, answer: str) -> PythonNotFound:
+    said = _excerpt(answer)
+    return PythonNotFound(f"{program} is no Python: it answers {said or 'nothing'}", hint="name another")
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join("".join(each if each.isprintable() else " " for each in text[:1000]).split())
+    return line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]}…"
+
+
+def _is_whole(told: Mapping[str, Any]) -> bool:
+    """Whether an answer has all that ours has, and nothing that could not be recorded."""
+    return _has(told, _INTERPRETER) and all(
+        _has(each, _DISTRIBUTION)
+        and (each["record"] is None or _RECORD.fullmatch(each["record"]))
+        and (each["origin"] is None or _has(each["origin"], _ORIGIN))
+        and all(isinstance(script, str) for script in each["scripts"])
+        for each in told["distributions"]
+    )
+
+
+def _has(told: object, kinds: Mapping[str, Any]) -> bool:
+    return isinstance(told, dict) and all(key in told and isinstance(told[key], kind) for key, kind in kinds.items())
 
 
 def _distribution(told: Mapping[str, Any]) -> Distribution:
     origin = told["origin"]
     return Distribution(
-        name=told["name"],
-        version=told["version"],
+        name=_text(told["name"]),
+        version=_text(told["version"]),
         record=told["record"],
         origin=_place(origin) if origin else None,
         editable=bool(origin and origin["editable"]),
@@ -156,8 +213,13 @@ def _distribution(told: Mapping[str, Any]) -> Distribution:
     )
 
 
+def _text(told: str) -> str:
+    # Of bytes that are no text, nothing can be written into a lock.
+    return told.encode(errors="replace").decode()
+
+
 def _place(origin: Mapping[str, Any]) -> str:
     # What stands behind a question mark is a token more often than not.
-    url = without_credentials(origin["url"]).partition("?")[0]
-    kind = f"{origin['vcs']}+" if origin["vcs"] else ""
-    return f"{kind}{url}" + (f"@{origin['commit']}" if origin["commit"] else "")
+    url = without_credentials(_text(origin["url"])).partition("?")[0]
+    kind = f"{_text(origin['vcs'])}+" if origin["vcs"] else ""
+    return f"{kind}{url}" + (f"@{_text(origin['commit'])}" if origin["commit"] else "")

@@ -1,10 +1,12 @@
 """What a Python says of itself: run by that Python, with nothing but its standard library, and only to look.
 
+The answer stands behind the word that it is called with, since others may print as that Python starts or ends.
 It is given to any Python that somebody names, so it is written for those that are too old as well: they say so.
 """
 
 import json
 import os
+import stat
 import sys
 
 TYPE_CHECKING = False
@@ -109,17 +111,17 @@ def _digest(record: str) -> str:
 def _origin(place: str) -> "dict[str, Any] | None":
     try:
         found = json.loads(_read(place) or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict) or not isinstance(found.get("url"), str):
         return None
-    repository = found.get("vcs_info") or {}
-    return {
-        "url": found["url"],
-        "vcs": repository.get("vcs"),
-        "commit": repository.get("commit_id"),
-        "editable": bool((found.get("dir_info") or {}).get("editable")),
-    }
+    repository, folder = found.get("vcs_info") or {}, found.get("dir_info") or {}
+    if not isinstance(repository, dict) or not isinstance(folder, dict):
+        return None
+    vcs, commit = repository.get("vcs") or "", repository.get("commit_id") or ""
+    if not isinstance(vcs, str) or not isinstance(commit, str):
+        return None
+    return {"url": found["url"], "vcs": vcs, "commit": commit, "editable": bool(folder.get("editable"))}
 
 
 def _scripts(record: str, points: str) -> "Iterator[str]":
@@ -137,11 +139,18 @@ def _scripts(record: str, points: str) -> "Iterator[str]":
 
 def _read(place: str) -> "str | None":
     try:
-        with open(place, encoding="utf-8", errors="surrogateescape") as stream:
-            return stream.read()
+        with open(place, encoding="utf-8", errors="surrogateescape", opener=_at_once) as stream:
+            return stream.read() if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else None
     except OSError:
         return None
 
 
+def _at_once(place: str, flags: int) -> int:
+    # A pipe would keep us until somebody writes into it.
+    return os.open(place, flags | os.O_NONBLOCK)
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(facts()))
+    # Not by way of sys.stdout: what prints as Python starts may have put something else there.
+    with open(1, "w", encoding="ascii", closefd=False) as answer:
+        answer.write("\n%s%s\n" % (sys.argv[1], json.dumps(facts())))
