@@ -82,6 +82,12 @@ def test_a_wrong_command_line_is_2_with_a_hint(place: Place, words: tuple[str, .
     assert done.out == b""
 
 
+def test_a_message_that_says_what_to_do_has_no_empty_hint_below_it(place: Place) -> None:
+    done = place.do("env", "import", code=2)
+
+    assert done.said == "error: what is to be imported? give a FILE, or --from-conda NAME\n"
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -72,7 +72,7 @@ def tell(error: BaseException, *, as_json: bool = False) -> int:
         _stop_writing()
         return 141
     if isinstance(error, UsageError):
-        sys.stderr.write(f"error: {error}\nhint: {error.hint}\n")
+        sys.stderr.write(f"error: {error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return 2
     if isinstance(error, OSError):
         place = f": {error.filename}" if error.filename is not None else ""
