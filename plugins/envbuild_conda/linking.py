@@ -42,7 +42,7 @@ def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
             progress=request.progress,
         )
     except engine.EngineFailed as error:
-        raise _failure(error, request) from error
+        raise failure(error) from error
     write_meta(request.destination, packages, Path(answer["cache"]))
 
 
@@ -90,7 +90,8 @@ def _written(told: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _failure(error: engine.EngineFailed, request: BuildRequest) -> BuildFailed | Damaged:
+def failure(error: engine.EngineFailed) -> BuildFailed | Damaged:
+    """What went wrong as packages were fetched and linked, in words for whoever builds."""
     said = str(error).strip()
     if error.kind == "Damaged" or "hash mismatch" in said.lower():
         return Damaged(
@@ -99,8 +100,21 @@ def _failure(error: engine.EngineFailed, request: BuildRequest) -> BuildFailed |
         )
     if error.kind == "Missing":
         return BuildFailed(f"{said} is not there any more", hint="put it back, or lock again")
+    if error.kind == "Unsound":
+        return BuildFailed(said, hint="do not install it")
+    if error.kind == "Clash":
+        return BuildFailed(said, hint="leave one of them out, or take other versions of them")
     if error.kind == "Offline":
         return BuildFailed(f"not everything is cached: {said}", hint="run it once without --offline")
-    if request.offline:
-        return BuildFailed(f"conda packages cannot be linked\n{said}", hint="run it once without --offline")
-    return BuildFailed(f"conda packages cannot be fetched or linked\n{said}", hint="check the network and try again")
+    if error.kind == "Fetch":
+        return BuildFailed(f"conda packages cannot be fetched\n{said}", hint="check the network and try again")
+    if "panicked" in said:
+        return BuildFailed(f"the lock or a package is damaged: {_panic(said)}", hint="lock again")
+    return BuildFailed(f"conda packages cannot be linked\n{said}")
+
+
+def _panic(said: str) -> str:
+    """What rattler says as it breaks down, without where in it that was."""
+    lines = said.splitlines()
+    at = next(number for number, line in enumerate(lines) if "panicked" in line)
+    return " ".join(lines[at + 1 : at + 2]) or lines[at]

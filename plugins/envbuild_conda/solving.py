@@ -11,7 +11,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from envbuild import Definition, LockRequest, Platform, Resolution, ResolutionFailed
-from envbuild_conda import channels, engine, locked, virtual
+from envbuild_conda import channels, engine, locked, sound, virtual
 from envbuild_conda.channels import Channel
 
 _CHANNEL = re.compile(r"(?P<channel>\S+?)::(?P<rest>.+)", re.S)
@@ -29,6 +29,8 @@ def pin(definition: Definition, platform: Platform, resolution: Resolution) -> N
     known = tuple({each.url: each for each in (*named, *others)}.values())
     answer = _solve(definition, platform, request, specs, known)
     by_url = {each.url: each for each in known}
+    for each in answer["records"]:
+        _check(each)
     packages = [locked.package(each, _channel_of(each, by_url), definition.root) for each in answer["records"]]
     python = next((each for each in packages if each.name == "python"), None)
     if python is None or python.version is None:
@@ -36,6 +38,16 @@ def pin(definition: Definition, platform: Platform, resolution: Resolution) -> N
     resolution.pin_python(python.version, None)
     resolution.add(*packages)
     resolution.taken_for(*virtual.asked_for(answer["virtual"], [*specs, *locked.needs(packages)]))
+
+
+def _check(record: dict[str, Any]) -> None:
+    try:
+        sound.check_record(record)
+    except sound.Unsound as error:
+        raise ResolutionFailed(
+            f"{record['name']} {record['version']} is not a sound package: {error}",
+            hint="do not install it; tell whoever keeps its channel",
+        ) from error
 
 
 def _specs(definition: Definition, platform: Platform, request: LockRequest) -> tuple[list[str], list[Channel]]:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -51,9 +53,13 @@ from rattler.networking import (
 )
 from rattler.package.build_string import BuildString
 from rattler.package_cache import PackageCache, ValidationMode
+from rattler.package_streaming import download_and_extract, extract
 
-from envbuild_conda import virtual
+from envbuild_conda import sound, virtual
 from envbuild_conda.seen import Seen, facts
+
+_AT_ONCE = 16
+"""So many packages are fetched or unpacked at a time."""
 
 
 class Refused(Exception):
@@ -148,48 +154,148 @@ def _virtual(written: str) -> GenericVirtualPackage:
 
 
 async def linked(question: Mapping[str, Any]) -> Any:
-    """Fetch what is not there yet, and link it all into the prefix."""
-    records = _records(question["records"], question)
+    """Fetch what is not there yet, look at it all, and link it into the prefix."""
+    wanted = question["records"]
+    for each in wanted:
+        with _looking_at(each):
+            sound.check_record(each)
+    records = _records(wanted, question)
     folder = _cache() / "pkgs"
     folder.mkdir(parents=True, exist_ok=True)
-    for each in question["records"]:
+    for each in wanted:
         # rattler knows what it has unpacked by the SHA-256 of the file, and takes it for any MD5.
         if question["anew"] or not each["sha256"]:
-            shutil.rmtree(folder / _stem(each["fn"]), ignore_errors=True)
-    seen = Seen(_cache() / "envbuild-seen")
-    before = {each: _facts(each) for each in (folder / _stem(one["fn"]) for one in question["records"])}
-    is_known = all(seen.knows(each, found) for each, found in before.items() if found)
-    # What is unpacked may have been edited since, through a hard link in any environment.
-    checked = ValidationMode.skip() if is_known else ValidationMode.full()
-    cache = PackageCache.new_layered([folder], validation_mode=checked)
+            shutil.rmtree(folder / sound.stem(each), ignore_errors=True)
+    # Were it asked to read them all again, it would fetch what has changed without a look at it: `sound` reads instead.
+    cache = PackageCache.new_layered([folder], validation_mode=ValidationMode.skip())
     index = await cache.index()
-    wanting = [each for each, made in zip(question["records"], records, strict=True) if not index.contains_record(made)]
-    remote = [each for each in wanting if not each["url"].startswith("file:")]
+    site = _site(records)
+    seen = Seen(_cache() / "envbuild-seen")
+    before: dict[Path, str | None] = {}
+    brought: dict[str, list[sound.Entry]] = {}
+    wanting = []
+    for each, made in zip(wanted, records, strict=True):
+        package = folder / sound.stem(each)
+        found = _facts(package)
+        if found is None or not index.contains_record(made):
+            wanting.append(each)
+            continue
+        with _looking_at(each):
+            entries = sound.check(package, each, site)
+        # What is unpacked may have been edited since, through a hard link in any environment.
+        if not seen.knows(package, found) and sound.damaged(package, entries):
+            shutil.rmtree(package, ignore_errors=True)
+            wanting.append(each)
+            continue
+        before[package], brought[_named(each)] = found, entries
+    remote = [each for each in wanting if not sound.is_local(each)]
     if question["offline"] and remote:
         raise Refused("Offline", ", ".join(sorted(each["fn"] for each in remote)))
-    for each in wanting:
-        # rattler takes a local file for what it says it is.
-        if each["url"].startswith("file:"):
-            _check(Path(unquote(urlsplit(each["url"]).path)), each)
     if remote:
         size = sum(each["size"] or 0 for each in remote)
         tell(doing=f"Fetching {len(remote)} conda packages ({size / 1e6:.1f} MB)")
     else:
         tell(doing=f"Linking {len(records)} conda packages")
+    client = _client(question["opened"])
+    turns = asyncio.Semaphore(_AT_ONCE)
+    fetching = [_unpacked(each, folder, client, site, turns) for each in wanting]
+    for each, entries in zip(wanting, await asyncio.gather(*fetching), strict=True):
+        before[folder / sound.stem(each)], brought[_named(each)] = None, entries
+    try:
+        sound.check_together(brought)
+    except sound.Clash as error:
+        raise Refused("Clash", str(error)) from error
     await install(
         records,
         question["prefix"],
         package_cache=cache,
-        client=_client(question["opened"]),
+        client=client,
         platform=Subdir(question["platform"]),
         installed_packages=[],
         show_progress=False,
         execute_link_scripts=False,
         alternative_target_prefix=question["home"],
     )
-    if not is_known or wanting:
-        _note(seen, before)
+    _note(seen, before)
     return {"cache": str(folder), "linked": len(records)}
+
+
+def _named(record: Mapping[str, Any]) -> str:
+    return f"{record['name']} {record['version']}"
+
+
+@contextmanager
+def _looking_at(record: Mapping[str, Any]) -> Iterator[None]:
+    """Say of which package something is said."""
+    try:
+        yield
+    except sound.Unsound as error:
+        raise Refused("Unsound", f"{_named(record)} is not a sound package: {error}") from error
+
+
+def _site(records: Sequence[RepoDataRecord]) -> str | None:
+    """Where modules go in the prefix."""
+    for each in records:
+        if each.name.normalized == "python":
+            major, minor = each.version.as_major_minor() or (3, 0)
+            return each.python_site_packages_path or f"lib/python{major}.{minor}/site-packages"
+    return None
+
+
+async def _unpacked(
+    record: Mapping[str, Any], folder: Path, client: Client, site: str | None, turns: asyncio.Semaphore
+) -> list[sound.Entry]:
+    """Have a package in rattler's cache, where it gets to only once it has been looked at.
+
+    :returns: what it brings.
+    """
+    async with turns:
+        with TemporaryDirectory(prefix=f".{sound.stem(record)}-", dir=folder, ignore_cleanup_errors=True) as aside:
+            fresh = Path(aside, "unpacked")
+            sha256, md5 = await _fetched(record, fresh, client)
+            _check_digests(record, sha256=sha256.hex(), md5=md5.hex())
+            with _looking_at(record):
+                entries = sound.check(fresh, record, site)
+                wrong = await asyncio.to_thread(sound.damaged, fresh, entries)
+                if wrong:
+                    raise sound.Unsound(f"{wrong!r} is not what it says")
+            await asyncio.to_thread(_put, fresh, folder / sound.stem(record), sha256)
+    return entries
+
+
+async def _fetched(record: Mapping[str, Any], fresh: Path, client: Client) -> tuple[bytes, bytes]:
+    """Unpack a package into ``fresh``, and give the digests of its file."""
+    if sound.is_local(record):
+        file = Path(unquote(sound.parts(record).path))
+        # rattler takes a local file for what it says it is.
+        await asyncio.to_thread(_check, file, record)
+        return await asyncio.to_thread(extract, file, fresh)
+    digest = bytes.fromhex(record["sha256"]) if record["sha256"] else None
+    for is_last in (False, False, True):
+        try:
+            return await download_and_extract(client, record["url"], fresh, digest)
+        except Exception as error:
+            # All that rattler raises derives from Exception alone; a connection may break at any time.
+            if is_last or "hash mismatch" in str(error).lower():
+                raise Refused("Fetch", f"{record['fn']}: {error}") from error
+            shutil.rmtree(fresh, ignore_errors=True)
+    raise AssertionError("the last attempt ends the loop")
+
+
+def _put(fresh: Path, package: Path, sha256: bytes) -> None:
+    """Put what has been unpacked where rattler looks for it, as it does so itself."""
+    with package.with_name(f"{package.name}.lock").open("a+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        said = lock.read()
+        # Somebody else has been faster, and may be linking it.
+        if package.is_dir() and said[8:40] == sha256:
+            return
+        shutil.rmtree(package, ignore_errors=True)
+        lock.truncate(0)
+        fresh.replace(package)
+        # A number for whoever has read it before, and the digest.
+        lock.write((int.from_bytes(said[:8]) + 1).to_bytes(8) + sha256)
 
 
 def _note(seen: Seen, before: Mapping[Path, str | None]) -> None:
@@ -210,16 +316,19 @@ def _facts(package: Path) -> str | None:
 def _check(file: Path, locked: Mapping[str, Any]) -> None:
     kind = "sha256" if locked["sha256"] else "md5"
     try:
+        if not file.is_file():
+            raise Refused("Missing", str(file))
         with file.open("rb") as stream:
             found = hashlib.file_digest(stream, kind).hexdigest()
     except FileNotFoundError as error:
         raise Refused("Missing", str(file)) from error
-    if found != locked[kind]:
-        raise Refused("Damaged", f"{file} has {kind}:{found}, and {kind}:{locked[kind]} was locked")
+    _check_digests(locked, **{kind: found})
 
 
-def _stem(filename: str) -> str:
-    return filename.removesuffix(".conda").removesuffix(".tar.bz2")
+def _check_digests(locked: Mapping[str, Any], **found: str) -> None:
+    kind = "sha256" if locked["sha256"] else "md5"
+    if found[kind] != locked[kind]:
+        raise Refused("Damaged", f"{locked['fn']} has {kind}:{found[kind]}, and {kind}:{locked[kind]} was locked")
 
 
 def _records(written: Sequence[Mapping[str, Any]], question: Mapping[str, Any]) -> list[RepoDataRecord]:
@@ -251,13 +360,15 @@ def _client(opened: Mapping[str, str]) -> Client:
         for bare, each in parts.items()
     }
     users = [
-        (each.hostname, f"{each.path}/", f"{unquote(each.username)}:{unquote(each.password or '')}")
-        for each in parts.values()
+        (each.hostname, f"{unquote(urlsplit(bare).path)}/", f"{unquote(each.username)}:{unquote(each.password or '')}")
+        for bare, each in parts.items()
         if each.username
     ]
 
     def headers(host: str, path: str) -> dict[str, str] | None:
-        user = next((user for name, folder, user in users if name == host and path.startswith(folder)), None)
+        # Of scheme and port nothing is told: whoever asks has seen to it that there is one server of each such name.
+        asked = unquote(path)
+        user = next((user for name, folder, user in users if name == host and asked.startswith(folder)), None)
         return {"Authorization": "Basic " + base64.b64encode(user.encode()).decode()} if user else None
 
     mirrors = {bare: others for bare, others in tokens.items() if others != [bare]}

@@ -67,6 +67,7 @@ def package(
     entry_points: Mapping[str, str] | None = None,
     timestamp: str | None = None,
     archive: str = ".conda",
+    listed: Iterable[Mapping[str, object]] = (),
     **more: object,
 ) -> Packed:
     """Make a package; by default it brings ``share/NAME.txt``, and a Python one the module and metadata of NAME.
@@ -79,6 +80,7 @@ def package(
     :param entry_points: scripts of a Python package, ``name`` to ``module:function``.
     :param timestamp: when it was made, as ISO 8601 has it.
     :param archive: ``.conda``, or ``.tar.bz2`` as they were before.
+    :param listed: what its list of files says besides, or instead, whether that is so or not.
     :param more: anything else that its record says.
     """
     if files is None:
@@ -103,7 +105,7 @@ def package(
     }
     told = {
         "info/index.json": about,
-        "info/paths.json": {"paths": _paths(inside, links or {}), "paths_version": 1},
+        "info/paths.json": {"paths": _listed(inside, links or {}, listed), "paths_version": 1},
         "info/about.json": {"summary": f"{name}, made for a test"},
     }
     if noarch == "python":
@@ -146,6 +148,14 @@ def _paths(files: Mapping[str, bytes], links: Mapping[str, str]) -> list[dict[st
             meant = posixpath.normpath(posixpath.join(posixpath.dirname(meant), links[meant]))
         found[path] = {"_path": path, "path_type": "softlink", **_measured(files.get(meant, b""))}
     return [found[path] for path in sorted(found)]
+
+
+def _listed(
+    files: Mapping[str, bytes], links: Mapping[str, str], listed: Iterable[Mapping[str, object]]
+) -> list[Mapping[str, object]]:
+    told = list(listed)
+    instead = {each["_path"] for each in told}
+    return [*(each for each in _paths(files, links) if each["_path"] not in instead), *told]
 
 
 def _measured(content: bytes) -> dict[str, object]:
