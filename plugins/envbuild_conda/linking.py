@@ -102,12 +102,16 @@ def failure(error: engine.EngineFailed) -> BuildFailed | Damaged:
         return BuildFailed(f"{said} is not there any more", hint="put it back, or lock again")
     if error.kind == "Unsound":
         return BuildFailed(said, hint="do not install it")
+    if error.kind == "Record":
+        return BuildFailed(f"the lock is damaged: {said}", hint="lock again")
     if error.kind == "Clash":
         return BuildFailed(said, hint="leave one of them out, or take other versions of them")
     if error.kind == "Offline":
         return BuildFailed(f"not everything is cached: {said}", hint="run it once without --offline")
     if error.kind == "Fetch":
         return BuildFailed(f"conda packages cannot be fetched\n{said}", hint="check the network and try again")
+    if error.kind == "Unpack":
+        return BuildFailed(f"a conda package cannot be unpacked\n{said}")
     if "panicked" in said:
         return BuildFailed(f"the lock or a package is damaged: {_panic(said)}", hint="lock again")
     return BuildFailed(f"conda packages cannot be linked\n{said}")

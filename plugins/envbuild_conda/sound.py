@@ -74,7 +74,7 @@ def parts(record: Mapping[str, Any]) -> SplitResult:
     """
     url: str = record["url"]
     found = urlsplit(url)
-    is_odd = re.search(r"[\s\x00-\x1f\\]", url) or found.scheme not in _SCHEMES
+    is_odd = re.search(r"[\s\x00-\x1f\\?#]", url) or found.scheme not in _SCHEMES
     if is_odd or (found.scheme == "file" and found.netloc.lower() not in ("", "localhost")):
         raise Unsound(f"{url!r} is no address of a package")
     return found
@@ -104,6 +104,8 @@ def check(folder: Path, record: Mapping[str, Any], site: str | None) -> list[Ent
         own = json.loads((folder / "info/index.json").read_bytes())
         _check_told(own, record)
         entries = _entries(folder, _kind(own) == "python", site)
+    except FileNotFoundError as error:
+        raise Unsound(f"it lacks {os.path.relpath(error.filename, folder)}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unsound(f"what it says of itself cannot be read: {error}") from error
     links = {each.target for each in entries if each.link is not None}

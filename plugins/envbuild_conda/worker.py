@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -159,7 +160,11 @@ async def linked(question: Mapping[str, Any]) -> Any:
     for each in wanted:
         with _looking_at(each):
             sound.check_record(each)
-    records = _records(wanted, question)
+    try:
+        records = _records(wanted, question)
+    # rattler has many words for a number that is none, and the like.
+    except Exception as error:
+        raise Refused("Record", str(error)) from error
     folder = _cache() / "pkgs"
     folder.mkdir(parents=True, exist_ok=True)
     for each in wanted:
@@ -180,10 +185,14 @@ async def linked(question: Mapping[str, Any]) -> Any:
         if found is None or not index.contains_record(made):
             wanting.append(each)
             continue
-        with _looking_at(each):
+        try:
             entries = sound.check(package, each, site)
-        # What is unpacked may have been edited since, through a hard link in any environment.
-        if not seen.knows(package, found) and sound.damaged(package, entries):
+            # What is unpacked may have been edited since, through a hard link in any environment.
+            is_sound = seen.knows(package, found) or not sound.damaged(package, entries)
+        except sound.Unsound:
+            is_sound = False
+        if not is_sound:
+            # Whether it was so from the beginning is found out as it is unpacked again.
             shutil.rmtree(package, ignore_errors=True)
             wanting.append(each)
             continue
@@ -269,14 +278,20 @@ async def _fetched(record: Mapping[str, Any], fresh: Path, client: Client) -> tu
         file = Path(unquote(sound.parts(record).path))
         # rattler takes a local file for what it says it is.
         await asyncio.to_thread(_check, file, record)
-        return await asyncio.to_thread(extract, file, fresh)
+        try:
+            return await asyncio.to_thread(extract, file, fresh)
+        except Exception as error:
+            raise Refused("Unpack", f"{record['fn']}: {error}") from error
     digest = bytes.fromhex(record["sha256"]) if record["sha256"] else None
     for is_last in (False, False, True):
         try:
             return await download_and_extract(client, record["url"], fresh, digest)
         except Exception as error:
-            # All that rattler raises derives from Exception alone; a connection may break at any time.
-            if is_last or "hash mismatch" in str(error).lower():
+            # All that rattler raises derives from Exception alone. It tries again by itself where nobody answers, and
+            # not where a connection breaks.
+            if "outside of destination" in str(error):
+                raise Refused("Unpack", f"{record['fn']}: {error}") from error
+            if is_last or re.search("hash mismatch|retries", str(error), re.I):
                 raise Refused("Fetch", f"{record['fn']}: {error}") from error
             shutil.rmtree(fresh, ignore_errors=True)
     raise AssertionError("the last attempt ends the loop")
