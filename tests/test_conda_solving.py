@@ -342,3 +342,65 @@ def test_pip_is_resolved_for_the_python_that_conda_brings(desk: Desk, channel: C
     native = desk.lock().find("native")
     assert native is not None
     assert "cp312" in str(native.artifact.filename)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("default_channels: [defaults]", "default_channels: 'defaults' cannot be one of"),
+        ("default_channels: [{a: b}]", "default_channels: a list of channels is wanted"),
+        ("default_channels: conda-forge", "default_channels: a list of channels is wanted"),
+        ("channel_alias: [x]", "channel_alias: the URL of a server is wanted"),
+        ('channel_alias: "https://[::1"', "channel_alias: the URL of a server is wanted"),
+        ("custom_channels: [corp]", "custom_channels: a mapping of names to URLs is wanted"),
+        ("custom_channels: {corp: null}", "custom_channels: corp: the URL"),
+        ("[a]", "not a mapping"),
+    ],
+)
+def test_settings_of_the_user_that_cannot_be_meant_are_named(desk: Desk, text: str, said: str) -> None:
+    asks(desk, "defaults", "python=3.11", "almanac")
+    (desk.root / "home/.condarc").write_text(text)
+    complaint = desk.refused("lock").err
+    assert said in complaint
+    assert ".condarc" in complaint
+
+
+def test_variables_of_the_user_that_cannot_be_meant_are_named(desk: Desk, channel: Channel) -> None:
+    asks(desk, "corp", "python=3.11", "almanac")
+    assert "CONDA_CHANNEL_ALIAS is not the URL" in desk.set(CONDA_CHANNEL_ALIAS="http://[").refused("lock").err
+
+    asks(desk, channel.url, "python=3.11", "almanac")
+    for name, said in [("CUDA", "12=4"), ("CUDA", "abc"), ("CUDA", " "), ("GLIBC", "-1"), ("ARCHSPEC", "x86 64")]:
+        complaint = desk.set(**{f"CONDA_OVERRIDE_{name}": said}).refused("lock").err
+        assert f"CONDA_OVERRIDE_{name} is {said!r}" in complaint
+
+
+@pytest.mark.parametrize(
+    ("channel", "said"),
+    [
+        ("~nobody-has-this-name/x", "'~nobody-has-this-name/x' is no folder"),
+        ("file:/srv/x", "file:///folder"),
+        ("http://[", "no host and port"),
+        ("https://", "no host and port"),
+        ("http://h:99999/x", "no host and port"),
+    ],
+)
+def test_a_channel_that_is_no_place_is_named(desk: Desk, channel: str, said: str) -> None:
+    asks(desk, channel, "python=3.11", "almanac")
+    assert said in desk.refused("lock").err
+
+
+def test_a_lock_that_says_two_pythons_is_refused(desk: Desk, channel: Channel) -> None:
+    asks(desk, channel.url, "python=3.11", "almanac")
+    python = desk.lock().python
+    file = desk.folder / "pylock.toml"
+    locked = file.read_text()
+    line = f'python = "{python}"'
+    assert line in locked
+    for edited in (
+        locked.replace(line, 'python = "3.11.999"'),
+        locked.replace(line, 'python = "3.12.1"').replace("==3.11.*", "==3.12.*"),
+        locked.replace("==3.11.*", ">=3.8"),
+    ):
+        file.write_text(edited)
+        assert "says both Python" in desk.refused("build", "--locked").err

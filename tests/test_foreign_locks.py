@@ -92,6 +92,7 @@ CONDA_LOCK: dict[str, Any] = {
         for name, category in (("six", "main"), ("tested", "dev"), ("documented", "docs"))
     ],
 }
+PYTHON = CONDA_LOCK["package"][0]
 
 
 def test_conda_lock_is_for_several_platforms_and_its_extras_are_left_out() -> None:
@@ -193,6 +194,18 @@ packages:
         ("a.txt", f"@EXPLICIT\n{FORGE}/linux-64/python-3.11.7-h1_0.conda\n", "line 2: .* no digest behind the URL"),
         ("a.txt", f"@EXPLICIT\n{FORGE}/noarch/tzdata-1-0.conda#{'b' * 32}\n", "no platform"),
         ("a.txt", "@EXPLICIT\nnumpy==1\n", "line 2: "),
+        (
+            "a.txt",
+            f"@EXPLICIT\n{FORGE}/noarch/tzdata-1-0.conda#{'b' * 32}\n\n{FORGE}/noarch/tzdata-2-0.conda#{'c' * 32}\n",
+            r"line 4: tzdata \(conda\) stands in line 2 already",
+        ),
+        (
+            "conda-lock.yml",
+            yaml.safe_dump(
+                CONDA_LOCK | {"package": [PYTHON, PYTHON | {"url": f"{FORGE}/linux-64/python-3.12.0-h1_0.conda"}]}
+            ),
+            r"package\[1\]: python 3.12.0, and package\[0\] is python 3.11.7",
+        ),
         ("a.txt", "@EXPLICIT\n# pip six @ https://files.host.test/six-1.0.tar.gz\n", "line 2: six: there is no sha256"),
         ("pixi.lock", "version: 99\nenvironments: {default: {}}\n", "version 99 of pixi's format: 4 to 7"),
         ("pixi.lock", PIXI.replace("sha256: a", "sha: a").replace("md5: b", "md: b"), r"linux-64\[0\]: python-3.11.7"),

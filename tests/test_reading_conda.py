@@ -121,6 +121,23 @@ def test_what_is_no_version_of_python_is_told(tmp_path: Path, spec: str) -> None
     assert "python" in message
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "file:///srv/joblib-1-0.conda",
+        "https://me:s3cret@h.test/t/s3cret/joblib-1-0.tar.bz2#s3cret",
+        "./joblib-1-0.conda",
+    ],
+)
+def test_a_package_by_its_url_is_told_how_to_be_asked_for(tmp_path: Path, written: str) -> None:
+    ((line, message),) = problems(tmp_path, f'dependencies:\n  - "{written}"')
+
+    assert line == 2
+    assert "a package by its URL or path (joblib-1-0." in message
+    assert "name its channel" in message
+    assert "s3cret" not in message
+
+
 def test_wheels_in_the_pip_list_are_known_by_their_bytes(tmp_path: Path) -> None:
     wheel = tmp_path / "dist" / "demo-1.0-py3-none-any.whl"
     wheel.parent.mkdir()

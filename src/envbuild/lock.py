@@ -32,7 +32,7 @@ from packaging.pylock import (
 )
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from envbuild.digest import Digest
 from envbuild.errors import LockError, PackageClash
@@ -213,7 +213,7 @@ class Lock:
             lock_version=Version("1.0"),
             created_by=self.created_by,
             # Artifacts fit every patch release; the very one that this environment has stands in our own table.
-            requires_python=SpecifierSet(f"=={'.'.join(self.python.split('.')[:2])}.*"),
+            requires_python=_range_of(self.python),
             packages=[_to_pylock(each) for each in self.packages if each.kind in _OF_PIP],
             tool={"envbuild": ours},
         )
@@ -253,11 +253,34 @@ class Lock:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise LockError(f"{where}: [tool.envbuild] is damaged: {error}", hint=_AGAIN) from error
-        if pylock.requires_python is not None and lock.python not in pylock.requires_python:
-            raise LockError(f"{where}: says both Python {lock.python} and {pylock.requires_python}", hint=_AGAIN)
+        _check_python(lock, pylock.requires_python, where)
         if ours.get("packages-digest") != str(lock.packages_digest):
             raise LockError(f"{where}: its packages are not those that were locked: it was edited by hand", hint=_AGAIN)
         return lock
+
+
+def _check_python(lock: Lock, range_: SpecifierSet | None, where: str) -> None:
+    """See to it that a lock says one thing of its Python, wherever it says it.
+
+    :raises LockError: it does not: it was edited by hand.
+    """
+    said = [str(range_)] if range_ not in (None, _range_of(lock.python)) else []
+    # What pip calls `python` is none; whoever else has a package of that name brings the interpreter.
+    brought = (each for each in lock.packages if each.kind not in _OF_PIP and each.name == "python")
+    said += [str(each.version) for each in brought if _version(each.version) != Version(lock.python)]
+    if said:
+        raise LockError(f"{where}: says both Python {lock.python} and {said[0]}", hint=_AGAIN)
+
+
+def _range_of(python: str) -> SpecifierSet:
+    return SpecifierSet(f"=={'.'.join(python.split('.')[:2])}.*")
+
+
+def _version(text: str | None) -> Version | None:
+    try:
+        return Version(text or "")
+    except InvalidVersion:
+        return None
 
 
 def read_pylock(text: str, *, where: str) -> Pylock:

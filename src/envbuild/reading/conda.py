@@ -25,6 +25,7 @@ _SPEC = re.compile(r"(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<rest>.*)", re
 _BRACKETS = re.compile(r"\[[^\]]*\]\s*$")
 _VERSION = re.compile(r"[\[,]\s*version\s*=\s*(?:'([^']*)'|\"([^\"]*)\"|([^,\]]*))")
 _BUILD = re.compile(r"(?<=[\w*])(?:=|\s+)[\w*.+]+$")
+_FILE = re.compile(r"(?:[a-z][a-z+]*:/|\.{0,2}/|~)(?!.*::).*|\S+(?:\.conda|\.tar\.bz2)", re.I | re.S)
 _CLAUSE = re.compile(r"(?P<operator>==|>=|<=|!=|~=|=|>|<)?\s*(?P<version>[0-9][\w.!+-]*?)(?P<any>\.?\*)?")
 
 
@@ -124,6 +125,15 @@ def _dependencies(form: Mapping[str, Any], asked: Asked, at: Callable[[str], Pla
         spec = _SPEC.fullmatch(item.strip()) if isinstance(item, str) else None
         if not spec:
             sources.wrong(place, f"a package is a text such as 'numpy=2.1', or the list 'pip:'; not {item!r}")
+            continue
+        if _FILE.fullmatch(item.strip()):
+            # Not the whole of it: a URL may have a password or a token in it.
+            file = re.split(r"[?#]", item.strip())[0].rpartition("/")[2]
+            sources.wrong(
+                place,
+                f"a package by its URL or path ({file}): name its channel under 'channels' and here what is wanted of "
+                "it, as in NAME=VERSION or CHANNEL::NAME=VERSION",
+            )
             continue
         name = spec["name"].lower()
         if name == "python":

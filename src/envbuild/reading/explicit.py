@@ -24,22 +24,30 @@ def parse(text: str) -> dict[Platform, tuple[Package, ...]]:
     """
     asked: str | None = None
     packages: list[Package] = []
+    lines: dict[str, int] = {}
     for number, written in enumerate(text.splitlines(), start=1):
         line = written.strip()
-        platform, by_pip = _PLATFORM.fullmatch(line), _PIP.fullmatch(line)
+        platform = _PLATFORM.fullmatch(line)
+        if platform:
+            asked = platform[1]
+            continue
         try:
-            if platform:
-                asked = platform[1]
-            elif by_pip:
-                packages.append(pip_artifact.package(by_pip["name"], None, by_pip["url"]))
-            elif line and line != "@EXPLICIT" and not line.startswith("#"):
-                packages.append(_package(line))
+            made = _package(line)
+            first = lines.setdefault(made.label, number) if made else number
+            if made and first != number:
+                raise ValueError(f"{made.label} stands in line {first} already; one of each name is wanted")
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
+        packages += [made] if made else []
     return {_platform(asked, packages): tuple(packages)}
 
 
-def _package(line: str) -> Package:
+def _package(line: str) -> Package | None:
+    by_pip = _PIP.fullmatch(line)
+    if by_pip:
+        return pip_artifact.package(by_pip["name"], None, by_pip["url"])
+    if not line or line == "@EXPLICIT" or line.startswith("#"):
+        return None
     url, _, digest = line.partition("#")
     if not digest:
         raise ValueError(f"{url.rpartition('/')[2]}: no digest behind the URL; {_HINT}")

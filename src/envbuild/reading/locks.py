@@ -142,21 +142,25 @@ def version_of(form: Mapping[str, Any], read: range, tool: str) -> int:
 def each(form: Mapping[str, Any], key: str, make: Callable[[Mapping[str, Any]], Package | None]) -> list[Package]:
     """What ``make`` makes of each mapping in the list ``key``; the message of an error says which one it was.
 
-    :raises ValueError: one of them is wrong.
+    :raises ValueError: one of them is wrong, or two are of one name and not the same.
     """
     entries = form.get(key)
     if not isinstance(entries, list):
         raise ValueError(f"{key}: a list of packages is wanted")
-    found = []
+    found: dict[str, tuple[int, Package]] = {}
     for position, entry in enumerate(entries):
         try:
             if not isinstance(entry, Mapping):
                 raise ValueError(f"a package is wanted, not {entry!r}")
             made = make(entry)
+            if made is None:
+                continue
+            first, other = found.setdefault(made.label, (position, made))
+            if other != made:
+                raise ValueError(f"{made}, and {key}[{first}] is {other}: one of each name is wanted")
         except ValueError as error:
             raise ValueError(f"{key}[{position}]: {error}") from error
-        found += [made] if made else []
-    return found
+    return [made for _, made in found.values()]
 
 
 def text_of(form: Mapping[str, Any], key: str) -> str | None:
