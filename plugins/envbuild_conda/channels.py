@@ -9,13 +9,13 @@ alone: nothing is added to them, so that ``nodefaults`` is what everybody has an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from envbuild import Definition, Platform, ResolutionFailed, without_credentials
+from envbuild import Definition, EnvbuildError, Platform, ResolutionFailed, bare_url, check_channel_url
 
 ALIAS = "https://conda.anaconda.org"
 """Where conda looks for channels that are mere names."""
@@ -27,8 +27,10 @@ WINDOWS_DEFAULTS = (*DEFAULTS, "https://repo.anaconda.com/pkgs/msys2")
 USUAL = "conda-forge"
 """The channel of definitions that name none."""
 
-_TOKEN = re.compile(r"/t/[^/]+(?=/)")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_UNFIT = re.compile(r"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:%-]")
+"""What may not stand in a URL before its host as it is."""
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SUBDIR = re.compile(r"/(?:noarch|(?:linux|osx|win|emscripten|wasi|freebsd|zos)-[a-z0-9_]+)$")
 
 
@@ -60,16 +62,19 @@ class Settings:
     def of(cls, variables: Mapping[str, str]) -> Settings:
         """Read the user's ``.condarc``, or the file that ``CONDARC`` names, and ``CONDA_CHANNEL_ALIAS``.
 
-        :raises ResolutionFailed: the file is not YAML, or says something else than conda's settings.
+        :raises ResolutionFailed: the file is not YAML, or says something else than conda's settings; so may the
+            variable.
         """
         file = Path(variables.get("CONDARC") or Path(variables.get("HOME", "/")) / ".condarc")
         said = _condarc(file) if file.is_file() else {}
-        alias = variables.get("CONDA_CHANNEL_ALIAS") or said.get("channel_alias") or ALIAS
+        by_variable = variables.get("CONDA_CHANNEL_ALIAS")
+        if by_variable and not _is_url(by_variable):
+            raise ResolutionFailed("CONDA_CHANNEL_ALIAS is not the URL of a server", hint=f"as in {ALIAS}")
         defaults = said.get("default_channels")
         return cls(
-            alias=str(alias).rstrip("/"),
-            defaults=None if defaults is None else tuple(map(str, defaults)),
-            custom={str(name): str(url) for name, url in (said.get("custom_channels") or {}).items()},
+            alias=(by_variable or said.get("channel_alias") or ALIAS).rstrip("/"),
+            defaults=None if defaults is None else tuple(defaults),
+            custom=said.get("custom_channels") or {},
         )
 
 
@@ -78,13 +83,37 @@ def _condarc(file: Path) -> dict[str, Any]:
 
     try:
         said = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-        if not isinstance(said, dict) or not isinstance(said.get("default_channels") or [], list):
+        if not isinstance(said, dict):
             raise ValueError("not a mapping of conda's settings")
-        if not isinstance(said.get("custom_channels") or {}, dict):
-            raise ValueError("custom_channels is not a mapping")
+        _check_settings(said)
     except (yaml.YAMLError, ValueError, OSError) as error:
         raise ResolutionFailed(f"{file} cannot be read: {error}", hint="correct it, or set CONDARC") from error
     return said
+
+
+def _check_settings(said: Mapping[str, Any]) -> None:
+    defaults, custom = said.get("default_channels") or [], said.get("custom_channels") or {}
+    if not _is_url(said.get("channel_alias") or ALIAS):
+        raise ValueError(f"channel_alias: the URL of a server is wanted, such as {ALIAS}")
+    if not isinstance(defaults, list) or not all(isinstance(each, str) and each for each in defaults):
+        raise ValueError("default_channels: a list of channels is wanted")
+    if "defaults" in defaults:
+        raise ValueError("default_channels: 'defaults' cannot be one of the channels that it stands for")
+    if not isinstance(custom, dict):
+        raise ValueError("custom_channels: a mapping of names to URLs is wanted")
+    for name, url in custom.items():
+        if not isinstance(name, str) or not _is_url(url):
+            raise ValueError(f"custom_channels: {name}: the URL of what the channel is in is wanted")
+
+
+def _is_url(value: object) -> bool:
+    if not isinstance(value, str) or "://" not in value:
+        return False
+    try:
+        check_channel_url(value)
+    except ValueError:
+        return False
+    return True
 
 
 def channels(definition: Definition, platform: Platform, variables: Mapping[str, str]) -> tuple[Channel, ...]:
@@ -119,9 +148,14 @@ def _meant(
     if "://" in written:
         yield _at(written, settings, variables)
     elif written.startswith((".", "/", "~")):
-        folder = ((definition.root or Path.cwd()) / Path(written).expanduser()).resolve()
+        try:
+            folder = ((definition.root or Path.cwd()) / Path(written).expanduser()).resolve()
+        except (RuntimeError, OSError, ValueError) as error:
+            raise ResolutionFailed(f"the channel {written!r} is no folder: {error}") from error
         is_relative = not written.startswith(("/", "~"))
         yield Channel(folder.name, folder.as_uri(), folder.as_uri(), folder if is_relative else None)
+    elif _SCHEME.match(written):
+        raise ResolutionFailed(f"the channel {name!r} is no URL", hint="as in https://host/channel or file:///folder")
     else:
         first, _, rest = written.partition("/")
         base = settings.custom.get(written) or settings.custom.get(first)
@@ -131,26 +165,37 @@ def _meant(
 
 def _at(url: str, settings: Settings, variables: Mapping[str, str]) -> Channel:
     opened = _SUBDIR.sub("", _filled_in(url, variables).rstrip("/"))
+    try:
+        check_channel_url(opened)
+    except ValueError as error:
+        raise ResolutionFailed(str(error), hint="correct it in the definition, or the variable it names") from error
+    if re.search(r"[?#]", opened):
+        raise ResolutionFailed(
+            f"what stands behind '?' or '#' in the URL of the channel {bare_url(opened)} would not be sent",
+            hint="what opens a channel goes before its host, into '/t/TOKEN/' behind it, or into .netrc",
+        )
     bare = bare_url(opened)
     return Channel(_name(bare, bare_url(_filled_in(settings.alias, variables))), bare, opened)
 
 
 def _filled_in(text: str, variables: Mapping[str, str]) -> str:
+    """``text`` with the values of its variables, written as they have to be where they stand.
+
+    >>> _filled_in("https://me:${PASSWORD}@host.test/${NAME}", {"PASSWORD": "a/b@c", "NAME": "main"})
+    'https://me:a%2Fb%40c@host.test/main'
+    """
     missing = [name for name in _VARIABLE.findall(text) if name not in variables]
     if missing:
         raise ResolutionFailed(
             f"a channel needs the variable {missing[0]}, which is not set", hint=f"set {missing[0]} and try again"
         )
-    return _VARIABLE.sub(lambda found: variables[found[1]], text)
-
-
-def bare_url(url: str) -> str:
-    """``url`` as it may be written down: without user, password and token.
-
-    >>> bare_url("https://me:pw@conda.corp.test/t/tk-1/main/noarch/demo-1-0.conda")
-    'https://conda.corp.test/main/noarch/demo-1-0.conda'
-    """
-    return _TOKEN.sub("", without_credentials(url), count=1)
+    scheme, separator, rest = text.partition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    # Whoever has encoded it already may have: that is how pip and conda take it.
+    user = _VARIABLE.sub(lambda found: _UNFIT.sub(lambda char: quote(char[0], safe=""), variables[found[1]]), user)
+    filled = f"{user}{at}" + _VARIABLE.sub(lambda found: variables[found[1]], f"{host}{slash}{path}")
+    return f"{scheme}{separator}{filled}"
 
 
 def _name(url: str, alias: str) -> str:
@@ -183,6 +228,74 @@ def secrets(url: str) -> list[str]:
     parts = urlsplit(url)
     # Where there is no password, what stands for a user is one.
     password = parts.password or parts.username or ""
-    token = re.search(r"/t/([^/]+)/", url)
+    token = re.search(r"/t/([^/]+)(?:/|$)", parts.path)
     found = [password, unquote(password), token[1] if token else ""]
     return [each for each in dict.fromkeys(found) if each]
+
+
+def check_places(urls: Iterable[str], known: Collection[Channel]) -> None:
+    """See to it that no credentials go to another server than that whose channel they open.
+
+    rattler tells servers apart by their names alone when it asks what to say to them, not by scheme and port.
+
+    :param urls: what is to be fetched.
+    :raises EnvbuildError: something would be taken for a part of a channel with credentials, and is none.
+    """
+    opening = [each for each in known if _user(each)]
+    for one in opening:
+        for other in known:
+            if _look_alike(one.url, other.url):
+                raise EnvbuildError(
+                    f"the password of the channel {one.url} would be sent to {other.url} too",
+                    hint="give one of the servers another name, or put the password into .netrc",
+                )
+    for url in urls:
+        if any(_seems_below(url, each.url) and not _is_below(url, each.url) for each in opening):
+            raise EnvbuildError(
+                f"{bare_url(url)} is in none of the channels, and would be sent the password of one",
+                hint="find out who has written it into the lock, or lock again",
+            )
+
+
+def _user(channel: Channel) -> str | None:
+    return urlsplit(channel.opened).username
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _look_alike(one: str, other: str) -> bool:
+    """Whether two channels cannot be told apart by host and path, and are on two servers all the same.
+
+    >>> _look_alike("http://host.test:1/main", "http://host.test:2/main")
+    True
+    >>> _look_alike("http://host.test:1/main", "http://host.test:2/other")
+    False
+    """
+    here, there = urlsplit(one), urlsplit(other)
+    shorter, longer = sorted((f"{unquote(here.path)}/", f"{unquote(there.path)}/"), key=len)
+    return here.hostname == there.hostname and _origin(one) != _origin(other) and longer.startswith(shorter)
+
+
+def _is_below(url: str, channel: str) -> bool:
+    """Whether ``url`` is in ``channel``, however it is written.
+
+    >>> _is_below("https://host.test:443/a%62/noarch/x.conda", "https://host.test/ab")
+    True
+    >>> _is_below("https://host.test/ab/%2e%2e/x.conda", "https://host.test/ab")
+    False
+    """
+    return _origin(url) == _origin(channel) and _is_plain(url) and _seems_below(url, channel)
+
+
+def _seems_below(url: str, channel: str) -> bool:
+    """Whether ``url`` may be in ``channel``, as far as host and path tell."""
+    there, here = urlsplit(url), urlsplit(channel)
+    is_inside = unquote(there.path).startswith(f"{unquote(here.path)}/") or not _is_plain(url)
+    return there.hostname == here.hostname and is_inside
+
+
+def _is_plain(url: str) -> bool:
+    return not {".", ".."} & set(re.split(r"[/\\]", unquote(urlsplit(url).path)))

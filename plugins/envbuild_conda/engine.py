@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuild import EnvbuildError, Progress
-from envbuild_conda.channels import Channel, hidden
+from envbuild_conda.channels import Channel, check_places, hidden
 
 _PATIENCE = 10.0
 """For so long, in seconds, a worker waits for another question."""
@@ -50,8 +50,10 @@ def ask(
 
     :param known: channels whose credentials may not be shown.
     :raises EngineFailed: it could not; its message has no credentials in it.
+    :raises EnvbuildError: credentials would go elsewhere than where they belong.
     """
     known = tuple(known)
+    check_places((each["url"] for each in question.get("records", ())), known)
     # Python's own settings are the caller's, and may be those of the environment that envbuild is run in.
     settings = {name: value for name, value in variables.items() if not name.startswith("PYTHON")}
     question = {**question, "scratch": str(scratch)}

@@ -14,8 +14,8 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from envbuild import Artifact, Digest, LockError, Package
-from envbuild_conda.channels import Channel, bare_url
+from envbuild import Artifact, Digest, LockError, Package, bare_url
+from envbuild_conda.channels import Channel
 
 KIND = "conda"
 

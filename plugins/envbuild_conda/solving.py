@@ -10,7 +10,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from envbuild import Definition, LockRequest, Platform, Resolution, ResolutionFailed
+from envbuild import Definition, LockRequest, Platform, Resolution, ResolutionFailed, bare_url
 from envbuild_conda import channels, engine, locked, sound, virtual
 from envbuild_conda.channels import Channel
 
@@ -24,6 +24,7 @@ def pin(definition: Definition, platform: Platform, resolution: Resolution) -> N
     :raises ResolutionFailed: nothing satisfies the definition, or a channel cannot be read.
     """
     request = resolution.request
+    virtual.check(request.variables)
     named = channels.channels(definition, platform, request.variables)
     specs, others = _specs(definition, platform, request)
     known = tuple({each.url: each for each in (*named, *others)}.values())
@@ -131,7 +132,7 @@ def _kept(request: LockRequest, definition: Definition, known: Iterable[Channel]
 
 
 def _channel_of(record: dict[str, Any], known: dict[str, Channel]) -> Channel:
-    url = channels.bare_url(record["channel"].rstrip("/"))
+    url = bare_url(record["channel"].rstrip("/"))
     return known.get(url) or Channel(url.rpartition("/")[2], url, url)
 
 

@@ -26,6 +26,8 @@ _OVERRIDES = {
     "WIN": "__win",
     "ARCHSPEC": "__archspec",
 }
+_VERSION = re.compile(r"\d{1,9}(?:\.\d{1,9}){0,5}")
+_ARCHITECTURE = re.compile(r"\w{1,40}", re.ASCII)
 _ARCHITECTURES = {"64": "x86_64", "arm64": "m1", "aarch64": "aarch64", "ppc64le": "ppc64le"}
 
 
@@ -55,6 +57,22 @@ def overridden(packages: Iterable[str], variables: Mapping[str, str]) -> tuple[s
             # The version of an architecture says nothing: it is its build that has the name.
             found[name] = f"{name}=1={said.strip()}" if name == "__archspec" else f"{name}={said.strip()}=0"
     return tuple(found.values())
+
+
+def check(variables: Mapping[str, str]) -> None:
+    """See to it that the user's ``CONDA_OVERRIDE_…`` say something.
+
+    :raises ResolutionFailed: one says what is no version, or no architecture.
+    """
+    for suffix in _OVERRIDES:
+        said = variables.get(f"CONDA_OVERRIDE_{suffix}", "")
+        wanted = _ARCHITECTURE if suffix == "ARCHSPEC" else _VERSION
+        if said and not wanted.fullmatch(said.strip()):
+            example = "an architecture, such as x86_64_v3" if suffix == "ARCHSPEC" else "a version, such as 12.4"
+            raise ResolutionFailed(
+                f"CONDA_OVERRIDE_{suffix} is {said[:40]!r}, and not {example}",
+                hint="leave it empty for a machine that has none, or unset it",
+            )
 
 
 def asked_for(packages: Iterable[str], specs: Iterable[str]) -> tuple[str, ...]:

@@ -101,6 +101,12 @@ if TYPE_CHECKING:
         WheelRef as WheelRef,
     )
     from envbuild.requirement import (
+        bare_url as bare_url,
+    )
+    from envbuild.requirement import (
+        check_channel_url as check_channel_url,
+    )
+    from envbuild.requirement import (
         without_credentials as without_credentials,
     )
     from envbuild.sdk.environment import Environment as Environment
@@ -143,7 +149,15 @@ _HOME = {
     "platform": ("Platform",),
     "process": ("run_program",),
     "progress": ("Progress",),
-    "requirement": ("PipOptions", "PylockFile", "Requirement", "WheelRef", "without_credentials"),
+    "requirement": (
+        "PipOptions",
+        "PylockFile",
+        "Requirement",
+        "WheelRef",
+        "bare_url",
+        "check_channel_url",
+        "without_credentials",
+    ),
     "sdk": ("Environment", "Experiment", "Model", "Run", "ScriptRunConfig", "Workspace"),
     "source": ("copy_source", "source_files"),
     "store": ("Store",),

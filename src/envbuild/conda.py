@@ -15,13 +15,12 @@ from envbuild.digest import Digest
 from envbuild.errors import LockError
 from envbuild.lock import Artifact, Lock, Package
 from envbuild.platform import Platform
-from envbuild.requirement import without_credentials
+from envbuild.requirement import bare_url
 
 KIND = "conda"
 
 _SYSTEMS = {"linux": "linux", "osx": "macos", "win": "windows"}
 _MACHINES = {"64": "x86_64", "32": "i686", "arm64": "aarch64"}
-_TOKEN = re.compile(r"/t/[^/]+(?=/)")
 _FILE = re.compile(r"(?P<name>[^/]+)-(?P<version>[^-/]+)-(?P<build>[^-/]+?)(?:\.conda|\.tar\.bz2)")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -55,15 +54,6 @@ def platform_of(subdir: str) -> Platform:
     if system not in _SYSTEMS or not machine:
         raise ValueError(f"{subdir!r} is no platform of conda's that environments are built for")
     return Platform(_SYSTEMS[system], _MACHINES.get(machine, machine))
-
-
-def bare_url(url: str) -> str:
-    """``url`` without user, password and token, and without the digest behind ``#``.
-
-    >>> bare_url("https://me:pw@conda.corp.test/t/tk-1/main/noarch/demo-1-0.conda#0123")
-    'https://conda.corp.test/main/noarch/demo-1-0.conda'
-    """
-    return _TOKEN.sub("", without_credentials(url.partition("#")[0]), count=1)
 
 
 def package_at(

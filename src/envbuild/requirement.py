@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement
@@ -24,6 +24,8 @@ WHEEL_SCHEME = "envbuild://wheels/"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
 _VARIABLE_USE = re.compile(r"\$\{[A-Z0-9_]+\}")
+_IN_PERCENT = "in a password, '/', '?', '#' and '@' are written as %2F, %3F, %23 and %40"
+_CHANNEL_TOKEN = re.compile(r"/t/[^/]+(?=/|$)")
 
 
 def without_credentials(url: str) -> str:
@@ -46,6 +48,33 @@ def without_credentials(url: str) -> str:
     # `git@host` is the name of an account that everybody shares, not a credential.
     kept = _VARIABLE_USE.fullmatch(secret) or (not password and name == "git")
     return f"{scheme}://{user + at if kept else ''}{host}{slash}{path}"
+
+
+def bare_url(url: str) -> str:
+    """Drop all that may open ``url``: user and password, the token of a conda channel, what stands behind ``?``.
+
+    >>> bare_url("https://me:pw@conda.corp.test/t/tk-1/main/noarch/demo-1-0.conda?sig=x")
+    'https://conda.corp.test/main/noarch/demo-1-0.conda'
+    >>> bare_url("https://conda.corp.test/t/tk-1")
+    'https://conda.corp.test'
+    """
+    return _CHANNEL_TOKEN.sub("", re.split(r"[?#]", without_credentials(url), maxsplit=1)[0], count=1)
+
+
+def check_channel_url(url: str) -> None:
+    """See to it that what opens a channel can be told from where it is.
+
+    :raises ValueError: it cannot; the message has nothing of ``url``, as anything of it may be a secret.
+    """
+    try:
+        parts = urlsplit(re.sub(r"\$\{\w+\}", "0", url))
+        is_sound = parts.port != 0 or "${" in url
+    except ValueError:
+        is_sound = False
+    if not is_sound or not (parts.hostname or parts.scheme.lower() == "file"):
+        raise ValueError(f"the URL of a channel has no host and port that could be understood; {_IN_PERCENT}")
+    if "@" in f"{parts.path}?{parts.query}#{parts.fragment}":
+        raise ValueError(f"the URL of a channel has an '@' behind its host; {_IN_PERCENT}")
 
 
 def without_credentials_in(text: str) -> str:

@@ -115,6 +115,7 @@ class Server:
     dying: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     asked: list[tuple[str, str]] = field(default_factory=list)
+    authorizations: list[str] = field(default_factory=list)
     refused: int = 0
 
     @property
@@ -154,6 +155,7 @@ class _Handler(SimpleHTTPRequestHandler):
     def send_head(self) -> Any:
         path = unquote(urlsplit(self.path).path)
         self.served.asked.append((self.command, path))
+        self.served.authorizations.append(self.headers.get("Authorization", ""))
         if not self.served.admits(path, self.headers):
             self.served.refused += 1
             return self._refuse()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from envbuild.errors import DefinitionError
 from envbuild.reading.options import OptionsSoFar
 from envbuild.reading.requirement import path_of_url, spelled
 from envbuild.reading.sources import Place, Sources
-from envbuild.requirement import PipOptions, Requirement, WheelRef, without_credentials
+from envbuild.requirement import PipOptions, Requirement, WheelRef, check_channel_url, without_credentials
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-_CONDA_TOKEN = re.compile(r"/t/(?!\$\{)[^/]+(?=/)")
+_CONDA_TOKEN = re.compile(r"/t/(?!\$\{)[^/]+(?=/|$)")
 
 
 @dataclass(slots=True)
@@ -66,7 +66,12 @@ class Asked:
         raise ValueError(f"neither a URL nor an existing file or folder: {value!r}")
 
     def channel(self, channel: str) -> str:
-        """A conda channel as it may be written down, without the token in its URL."""
+        """A conda channel as it may be written down, without the token in its URL.
+
+        :raises ValueError: nobody can tell what in it is a secret; the message has nothing of it.
+        """
+        if "://" in channel:
+            check_channel_url(channel)
         bare = bare_channel(channel)
         if bare != channel:
             self.credentials[bare] = channel
@@ -74,12 +79,14 @@ class Asked:
 
 
 def bare_channel(channel: str) -> str:
-    """A conda channel without user name, password and token.
+    """A conda channel without user name, password and token, and without what stands behind ``?``.
 
     >>> bare_channel("https://me:pw@conda.corp.test/t/tk-123/main")
     'https://conda.corp.test/main'
     """
-    return _CONDA_TOKEN.sub("", without_credentials(channel)) if "://" in channel else channel
+    if "://" not in channel:
+        return channel
+    return _CONDA_TOKEN.sub("", re.split(r"[?#]", without_credentials(channel), maxsplit=1)[0])
 
 
 def assemble(asked: Asked, form: Mapping[str, Any], at: Callable[[str], Place], **given: Any) -> Definition:
@@ -106,7 +113,7 @@ def assemble(asked: Asked, form: Mapping[str, Any], at: Callable[[str], Place], 
             constraints=tuple(asked.constraints),
             options=asked.options.over(_located(read.options, asked, at)),
             wheels=tuple(asked.wheels),
-            channels=tuple(asked.channel(each) for each in read.channels),
+            channels=tuple(_channels(read.channels, asked, wrong)),
             root=sources.root,
             **given,
         )
@@ -115,6 +122,14 @@ def assemble(asked: Asked, form: Mapping[str, Any], at: Callable[[str], Place], 
             wrong(problem.file, problem.message)
     sources.check()
     return replace(definition, credentials=asked.credentials)
+
+
+def _channels(channels: Iterable[str], asked: Asked, wrong: Callable[[str, str], None]) -> Iterator[str]:
+    for position, each in enumerate(channels):
+        try:
+            yield asked.channel(each)
+        except ValueError as error:
+            wrong(f"channels[{position}]", str(error))
 
 
 def _located(base: PipOptions, asked: Asked, at: Callable[[str], Place]) -> PipOptions:

@@ -29,7 +29,7 @@ _BUILD = re.compile(r"(?<=[\w*])(?:=|\s+)([\w*]*[A-Za-z*][\w*.]*)$")
 _EGG = re.compile(r"#(?:.*&)?egg=([A-Za-z0-9._-]+)")
 _COMMENT = re.compile(r"(?:^|\s)#.*$", re.S)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
-_TOKEN = re.compile(r"/t/(?!\$\{)[^/]+(?=/)")
+_TOKEN = re.compile(r"/t/(?!\$\{)[^/?]+(?=[/?]|$)")
 _QUERY = re.compile(r"\?[^#]*")
 
 
