@@ -195,10 +195,24 @@ def test_a_file_that_is_not_what_its_package_says_is_refused(
     assert "'share/evil' is not what it says" in refusal(desk, own, "evil")
 
 
-def test_two_packages_do_not_bring_one_file(desk: Desk, own: Channel) -> None:
+def test_two_packages_do_not_bring_one_program(desk: Desk, own: Channel) -> None:
+    own.add("one", files={"share/same": "same", "bin/tool": "one"})
+    own.add("two", files={"share/same": "same", "bin/tool": "two"})
+    assert "one 1.0 and two 1.0 both have bin/tool" in refusal(desk, own, "one", "two")
+
+
+def test_two_packages_that_bring_one_file_are_named_and_one_of_them_wins_everywhere(desk: Desk, own: Channel) -> None:
     own.add("one", files={"share/same": "same", "share/file": "one"})
     own.add("two", files={"share/same": "same", "share/file": "two"})
-    assert "one 1.0 and two 1.0 both have share/file" in refusal(desk, own, "one", "two")
+    asks(desk, own.url, "python=3.11", "one", "two")
+
+    done = desk.envbuild("build", "--json")
+
+    assert "one 1.0 and two 1.0 both have share/file, and not the same one" in done.err
+    there = Path(done.json["path"]) / "share/file"
+    again = desk.elsewhere()
+    asks(again, own.url, "python=3.11", "one", "two")
+    assert (Path(again.envbuild("build", "--json").json["path"]) / "share/file").read_text() == there.read_text()
 
 
 def test_two_packages_may_bring_the_same_file(desk: Desk, own: Channel) -> None:

@@ -43,6 +43,8 @@ def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
         )
     except engine.EngineFailed as error:
         raise failure(error) from error
+    for clash in answer["clashes"]:
+        request.progress.note(f"{clash}: one of them is there")
     write_meta(request.destination, packages, Path(answer["cache"]))
 
 

@@ -23,6 +23,7 @@ _SITE = re.compile(r"lib/python3\.\d+t?/site-packages|Lib/site-packages", re.A)
 _INTERPRETER = re.compile(r"bin/python[\d.]*t?d?", re.A)
 _PYTHON = re.compile(r"python|(pypy|graalpy)[\d.]*", re.A)
 _STEM = re.compile(r"(?!\.)[\w.!+~=-]+", re.A)
+_PROGRAMS = ("bin/", "Scripts/", "sbin/")
 _SCHEMES = ("file", "http", "https", "oci", "s3", "gcs")
 _TOLD = ("info", "info/index.json", "info/paths.json", "info/link.json", "info/files", "info/has_prefix")
 
@@ -209,23 +210,30 @@ def _scripts(folder: Path) -> list[Entry]:
     return [Entry(each, f"bin/{each.partition('=')[0].strip()}", sha256=f"entry point {each}") for each in points]
 
 
-def check_together(brought: Mapping[str, Sequence[Entry]]) -> None:
+def check_together(brought: Mapping[str, Sequence[Entry]]) -> list[str]:
     """Look at the packages of an environment side by side.
 
     :param brought: what each brings, by its name and version.
-    :raises Clash: two of them bring one file, and not the same.
+    :returns: which of them bring one file, and not the same. Packages do, with files that nobody misses (a licence, a
+        module ``tests``), and conda only warns of it too.
+    :raises Clash: that file is a program, or is a symbolic link for one of them.
     """
     first: dict[str, tuple[str, Entry]] = {}
+    clashes = []
     for package, entries in brought.items():
         for each in entries:
             other, same = first.setdefault(each.target, (package, each))
             if (each.link, each.sha256) != (same.link, same.sha256):
-                raise Clash(f"{other} and {package} both have {each.target}, and not the same one")
+                said = f"{other} and {package} both have {each.target}, and not the same one"
+                if each.target.startswith(_PROGRAMS) or each.link != same.link:
+                    raise Clash(said)
+                clashes.append(said)
     links = {target for target, (_, each) in first.items() if each.link is not None}
     for target, (package, _) in first.items():
         above = _above(target, links)
         if above:
             raise Clash(f"{package} has {target}, and {first[above][0]} has a symbolic link {above}")
+    return clashes
 
 
 def _above(path: str, among: set[str]) -> str | None:

@@ -211,7 +211,7 @@ async def linked(question: Mapping[str, Any]) -> Any:
     for each, entries in zip(wanting, await asyncio.gather(*fetching), strict=True):
         before[folder / sound.stem(each)], brought[_named(each)] = None, entries
     try:
-        sound.check_together(brought)
+        clashes = sound.check_together(brought)
     except sound.Clash as error:
         raise Refused("Clash", str(error)) from error
     await install(
@@ -226,7 +226,7 @@ async def linked(question: Mapping[str, Any]) -> Any:
         alternative_target_prefix=question["home"],
     )
     _note(seen, before)
-    return {"cache": str(folder), "linked": len(records)}
+    return {"cache": str(folder), "linked": len(records), "clashes": clashes}
 
 
 def _named(record: Mapping[str, Any]) -> str:
