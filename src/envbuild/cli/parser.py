@@ -68,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     _models(commands.group("models", "files under a name and a version, with the run that they came from"))
     _store(commands.group("store", "what is on disk: usage, gc, verify"))
     _wheels(commands.group("wheels", "private wheels, kept by their bytes"))
+    _wheel(commands.group("wheel", "what a wheel that was built here says of itself"))
     commands.add("plugins", "doctor:plugins", "list who answers which hook, and from which distribution")
     commands.add("doctor", "doctor:doctor", "check this machine, and say how to mend what is wrong")
     return parser
@@ -299,6 +300,11 @@ def _store(commands: _Commands) -> None:
 def _wheels(commands: _Commands) -> None:
     add = commands.add("add", "envs:add_wheel", "keep a private wheel, and say the URL that definitions may use for it")
     add.add_argument("file", metavar="WHEEL")
+
+
+def _wheel(commands: _Commands) -> None:
+    show = commands.add("show", "wheels:show", "say in which environment a wheel was tested")
+    show.add_argument("file", metavar="FILE", help="a wheel that envbuild.backend or its hook has built")
 
 
 def _day(text: str) -> datetime.date:
