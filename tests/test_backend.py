@@ -255,6 +255,17 @@ def test_links_of_an_sdist_stay_links(project: Path) -> None:
     assert (found.issym(), found.linkname) == (True, "extra.txt")
 
 
+def test_envbuild_is_built_by_itself_from_its_folder_and_from_its_sdist_alike(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parent.parent
+    with tarfile.open(build(root, "sdist", tmp_path)) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.glob("envbuild-*/")
+
+    one, other = build(root, out=tmp_path / "one"), build(unpacked, out=tmp_path / "other")
+
+    assert one.read_bytes() == other.read_bytes()
+
+
 # What hatchling's settings say
 
 
