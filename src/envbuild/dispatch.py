@@ -79,7 +79,7 @@ def submit(
     """
     from envbuild import execution
 
-    parallel_runs()
+    usually = parallel_runs()
     with _DISPATCHERS.of(workspace.root) as dispatcher:
         run = execution.announce(order, version, workspace, dispatcher.name)
         try:
@@ -89,7 +89,7 @@ def submit(
         message = {
             "run": run,
             "compute": order.compute or order.target,
-            "at_once": order.at_once,
+            "at_once": order.at_once or usually,
             "variables": dict(order.variables),
             "credentials": dict(credentials or {}),
             "environment": dict(os.environ),
@@ -261,7 +261,7 @@ class _Waiting:
 
     run: str
     compute: str
-    at_once: int | None
+    at_once: int
     variables: Mapping[str, str]
     credentials: Mapping[str, str]
     environment: Mapping[str, str]
@@ -341,8 +341,7 @@ def _slot(workspace: Workspace, waiting: _Waiting) -> int | None:
     nested = within.parent == workspace.root / layout.RUNS and (within / layout.REQUEST).exists()
     folder = (within if nested else workspace.root) / layout.SLOTS / waiting.compute
     folder.mkdir(parents=True, exist_ok=True)
-    count = waiting.at_once or int(waiting.environment.get(PARALLEL_RUNS, "0")) or os.cpu_count() or 1
-    for number in range(count):
+    for number in range(waiting.at_once):
         slot = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)

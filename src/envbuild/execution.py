@@ -465,9 +465,11 @@ def _attend(
         seconds |= prepared.seconds
         environment = _recorded_as(prepared, order, workspace)
         progress.note(f"{known['name']}:{known['version']} is {prepared.id} ({'built' if prepared.built else 'found'})")
+        work = Path(folder.work)
         if order.snapshot:
-            snapshot.restore(order.snapshot, workspace.store, Path(folder.work))
-        laid_out = as_laid_out(Path(folder.work), Path(folder.work))
+            laid_out = snapshot.laid_out(snapshot.restore(order.snapshot, workspace.store, work))
+        else:
+            laid_out = as_laid_out(work, work)
         placed = place(order.data, Path(folder.path), Path(folder.work))
         given |= folder.facts(record["experiment"], environment) | placed.variables
         record |= {"status": "Running", "environment": environment, "seconds": seconds, "started_at": time.time()}

@@ -446,15 +446,12 @@ _WAITING = ("NotStarted", "Queued", "Preparing")
 def _is_held(lock: Path) -> bool:
     """Whether a living process holds ``lock``."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with open_regular(lock) as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    finally:
-        os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     return False
 
 

@@ -48,13 +48,19 @@ class ImageBuildDetails:
     """
 
     def __init__(
-        self, environment: Environment, project: Project, workspace: Workspace, platform: Platform | None = None
+        self,
+        environment: Environment,
+        project: Project,
+        workspace: Workspace,
+        platform: Platform | None = None,
+        *,
+        force: bool = False,
     ) -> None:
         self._environment = environment
         self._project = project
         self._workspace = workspace
         self._platform = platform
-        self._force = False
+        self._force = force
         self._status = "Queued"
         self._prepared: Prepared | None = None
         self._error: Exception | None = None
@@ -169,8 +175,7 @@ def start(
 
     :param force: mend what was built before, where it is not what was installed then.
     """
-    details = ImageBuildDetails(environment, project, workspace)
-    details._force = force
+    details = ImageBuildDetails(environment, project, workspace, force=force)
     threading.Thread(target=details._build, name=f"build of {project.spec}", daemon=False).start()
     return details
 

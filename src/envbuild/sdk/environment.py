@@ -590,20 +590,27 @@ class Environment(Guarded):
             # What cannot be meant is compared by what was written.
             return azure_files.to_form(self, login=True) | {"version": None, "assetId": None}
 
-    def _registered(self, core: Core, *, pinned: bool = True) -> tuple[Environment, EnvironmentVersion, Definition]:
+    def _registered(self, core: Core) -> tuple[Environment, EnvironmentVersion, Definition]:
+        self._check_name()
+        definition = self.definition
+        version = self._entered(core, definition, pinned=True)
+        made = copy.deepcopy(self)
+        made._came_from(version, core)
+        return made, version, definition
+
+    def _entered(self, core: Core, definition: Definition, *, pinned: bool) -> EnvironmentVersion:
+        """The version that ``definition``, which is this one's, has or gets under its name."""
+        with user_errors():
+            self._check_version(core, definition)
+            self._keep_wheels(core, definition)
+            return core.register(str(self.name), definition, description=self.description or "", pinned=pinned)
+
+    def _check_name(self) -> None:
         if not self.name or not ENVIRONMENT_NAME.fullmatch(self.name):
             raise UserErrorException(
                 f"{self.name!r} is no name for an environment",
                 hint="letters, digits, '.', '_' and '-' make one, a letter or digit first",
             )
-        definition = self.definition
-        with user_errors():
-            self._check_version(core, definition)
-            self._keep_wheels(core, definition)
-            version = core.register(self.name, definition, description=self.description or "", pinned=pinned)
-        made = copy.deepcopy(self)
-        made._came_from(version, core)
-        return made, version, definition
 
     def _check_version(self, core: Core, definition: Definition) -> None:
         """See to it that a version which was set by hand is the one that registering comes to."""

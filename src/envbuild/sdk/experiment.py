@@ -20,7 +20,7 @@ from envbuild.form import did_you_mean
 from envbuild.plugins import check_sections
 from envbuild.sdk.exceptions import ExperimentExecutionException, SnapshotException, UserErrorException, user_errors
 from envbuild.sdk.places import opened
-from envbuild.sdk.run import DEFAULT_ENVIRONMENT, Run, _runs, texts_of
+from envbuild.sdk.run import Run, _runs, _wanted, texts_of
 
 if TYPE_CHECKING:
     from envbuild.sdk.data_reference import DataReference
@@ -73,9 +73,8 @@ class Experiment:
         if view_type not in _VIEWS:
             raise UserErrorException(f"{view_type!r} is no view of experiments: {', '.join(_VIEWS)} are")
         core = opened(workspace)
-        wanted = {tags: None} if isinstance(tags, str) else tags
         with core.recorded() as catalogue:
-            found = catalogue.experiments(archived=True, tags=wanted)
+            found = catalogue.experiments(archived=True, tags=_wanted(tags))
         return [
             Experiment._known(core, each.name)
             for each in found
@@ -201,6 +200,7 @@ class Experiment:
 
     def _submit(self, config: Any, tags: Mapping[str, Any] | None, parent: str | None, **kwargs: Any) -> Run:
         from envbuild.sdk.environment import Environment
+        from envbuild.sdk.runconfig import DEFAULT_ENVIRONMENT
 
         if not callable(getattr(config, "resolved", None)):
             raise UserErrorException(
@@ -213,9 +213,11 @@ class Experiment:
                 raise UserErrorException(f"submit takes no {name!r} for a {type(config).__name__}{near}")
         submission: Submission = config.resolved(**kwargs).placed(self.workspace)
         environment: Any = submission.environment or Environment(DEFAULT_ENVIRONMENT)
-        check_sections(environment.definition.sections)
+        definition = environment.definition
+        check_sections(definition.sections)
+        environment._check_name()
         # Only what somebody registers by hand is pinned against gc.
-        _, version, definition = environment._registered(self._core, pinned=False)
+        version = environment._entered(self._core, definition, pinned=False)
         order = self._order(submission, tags, parent)
         with _submitting():
             run = dispatch.submit(order, version, self._core, definition.credentials)
@@ -326,7 +328,7 @@ def kept_source(core: Core, path: Path) -> Digest:
                 source.looked_at,
             )
         return snapshot.take(source, core.store).digest
-    except (Refused, EnvbuildError) as error:
+    except EnvbuildError as error:
         raise SnapshotException(str(error), hint=error.hint) from error
 
 

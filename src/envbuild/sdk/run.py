@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from envbuild.sdk.workspace import Workspace
     from envbuild.workspace import Workspace as Core
 
-DEFAULT_ENVIRONMENT = "default-environment"
-"""What the environment of a run is called that was submitted without one."""
-
 _TYPES = {"azureml.scriptrun": "script", "azureml.interactiverun": "interactive"}
 """Azure's names for the types of runs."""
 
@@ -157,8 +154,7 @@ class Run(inside.Run):
         """
         if not self._online:
             return super().get_status()
-        record = self._now()
-        return "CancelRequested" if not record["ended_at"] and self._noted().cancel else str(record["status"])
+        return str(self._now()["status"])
 
     def get_environment(self) -> Environment:  # type: ignore[override]
         """The environment that the run is in, as it was registered; asked of the class, that of the script's own run.
@@ -500,6 +496,8 @@ def _wanted(asked: str | Mapping[str, str | None] | None) -> Mapping[str, str | 
 
 def _advice(record: Mapping[str, Any], printed: str) -> str:
     """What to do about a module that a script did not find."""
+    from envbuild.sdk.runconfig import DEFAULT_ENVIRONMENT
+
     missing = re.findall(r"ModuleNotFoundError: No module named '([\w.]+)'", printed)
     if not missing:
         return ""
