@@ -11,46 +11,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-_DROPPED = (
-    "PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONEXECUTABLE", "PYTHONDONTWRITEBYTECODE",
-    "VIRTUAL_ENV_PROMPT",
-    "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "CONDA_PROMPT_MODIFIER", "CONDA_SHLVL", "__PYVENV_LAUNCHER__",
-)  # fmt: skip
-"""What belongs to another environment than the one that the process gets.
-
-And what keeps Python from writing down what it has compiled: the folders that it would be written to are nobody's but
-envbuild's, and without it every run compiles all that it imports.
-"""
-
 _PYTHONS = ("python", "python3")
 """What always means the environment's own interpreter."""
 
 _CHUNK = 1 << 16
 _LATE = 1 << 20
 """How much of what is printed after the end of the process is still taken: more than a pipe holds."""
-
-
-def environment(host: "Mapping[str, str]", prefix: str, declared: "Mapping[str, str]", inside: str) -> "dict[str, str]":
-    """The environment variables of a process in ``prefix``: the host's, activated, and what the run declares.
-
-    ``inside`` comes last on Python's path, behind whatever the run itself declares.
-    """
-    variables = {name: value for name, value in host.items() if name not in _DROPPED}
-    variables["VIRTUAL_ENV"] = prefix
-    if os.path.isdir(os.path.join(prefix, "conda-meta")):
-        # What conda's packages look for, and its tools.
-        variables["CONDA_PREFIX"] = prefix
-    variables["PYTHONNOUSERSITE"] = "1"
-    # Without it Python holds its output back when it is no terminal that reads it.
-    variables.setdefault("PYTHONUNBUFFERED", "1")
-    variables.update(declared)
-    if not variables["VIRTUAL_ENV"]:
-        # An interpreter that is in no virtual environment is run as it is.
-        del variables["VIRTUAL_ENV"]
-    variables["PATH"] = os.path.join(prefix, "bin") + os.pathsep + variables.get("PATH", os.defpath)
-    own = declared.get("PYTHONPATH")
-    variables["PYTHONPATH"] = own + os.pathsep + inside if own else inside
-    return variables
 
 
 def program(word: str, directory: str, path: str, prefix: str) -> str:
@@ -172,9 +138,9 @@ def start(command: "Sequence[str]", directory: str, variables: "Mapping[str, str
     :param variables: what the run declares, on top of this process's own environment variables.
     :raises OSError: there is no such program, or it cannot be executed.
     """
-    from envbuild import inside_path
+    from envbuild import activated, inside_path
 
-    complete = environment(os.environ, prefix, variables, inside_path())
+    complete = activated(os.environ, prefix, variables, inside_path())
     found = program(command[0], directory, complete["PATH"], prefix)
     out, out_end = os.pipe()
     err, err_end = os.pipe()

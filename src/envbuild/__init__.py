@@ -6,6 +6,7 @@ What stands here is what plugins and programs may rely on; a name is imported wh
 
 from __future__ import annotations
 
+from envbuild.activation import activated as activated
 from envbuild.layout import inside_path as inside_path
 
 # Not from typing: importing that would take a third of what a warm `envbuild run` may.
@@ -166,6 +167,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "__version__",
+    "activated",
     "inside_path",
     *sorted(_MODULE_OF),
 ]
