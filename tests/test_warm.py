@@ -93,6 +93,7 @@ def test_nothing_that_takes_time_is_imported_on_the_way(place: Place) -> None:
     assert not {name for name in ours if name.partition(".")[0] in NEVER_ON_THE_WAY - without_us} - {"envbuild"}
     assert not ours & NEVER_ON_THE_WAY
     assert {name for name in ours if name.startswith("envbuild.")} <= {
+        "envbuild.activation",
         "envbuild.layout",
         "envbuild.warm",
         "envbuild.supervise",
