@@ -179,7 +179,7 @@ def run(
     variables, masked = declared(project, order)
     experiment = checked_experiment(order.experiment) if order.experiment else experiment_name(project)
     with ExitStack() as stack:
-        prepared = stack.enter_context(_held(project, workspace, plugins, wishes))
+        prepared = stack.enter_context(held(project, workspace, plugins, wishes))
         environment = _recorded_as(prepared, order, workspace)
         noted = _noted(prepared, workspace)
         folder = stack.enter_context(_folder(workspace, experiment))
@@ -260,7 +260,7 @@ def checked_experiment(experiment: str) -> str:
 
 
 @contextmanager
-def _held(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Iterator[Prepared]:
+def held(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Iterator[Prepared]:
     """The environment, made ready and kept from being collected."""
     with ExitStack() as stack:
         while True:
@@ -461,7 +461,7 @@ def _attend(
     project = open_registered(f"{known['name']}:{known['version']}", workspace)
     project = replace(project, definition=replace(project.definition, credentials=credentials))
     given, masked = declared(project, order)
-    with _held(project, workspace, plugins, Wishes(progress=progress)) as prepared:
+    with held(project, workspace, plugins, Wishes(progress=progress)) as prepared:
         seconds |= prepared.seconds
         environment = _recorded_as(prepared, order, workspace)
         progress.note(f"{known['name']}:{known['version']} is {prepared.id} ({'built' if prepared.built else 'found'})")

@@ -1,0 +1,375 @@
+"""A test worker: pytest inside an environment, told by envbuild's pytest plugin which tests to run.
+
+The plugin starts the environment's Python with ``-c``, sends it this file over its standard input, and talks with it
+over the two standard streams; whatever can start a command and pass on its streams can so hold a worker. Standard
+library and pytest only, Python 3.8 and later; pytest is the environment's own, else one that it is lent.
+
+A message is a JSON list behind its length in four bytes. The plugin says::
+
+    ["start", {…}]           once: how pytest is to be set up (see `main`)
+    ["run", NUMBER, NEXT]    run a test. NEXT is the number of the one that will come after it here, null if it is the
+                             last, "more" if others will come that are not known yet
+    ["finish"]               end, as soon as the test that goes on is done
+
+and the worker::
+
+    ["ready", {…}]                which Python this is
+    ["collected", {…}]            all tests, in the order in which pytest would run them here; errors and skips by file
+    ["done", NUMBER, [REPORT…]]   a test has been run
+    ["dropped", [NUMBER…]]        a test has failed, and these, which were to follow, are left until told again
+    ["warning", {…}]
+    ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
+    ["failed", TEXT]              pytest cannot go on
+    ["finished"]
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import select
+import struct
+import sys
+import traceback
+
+_LENGTH = struct.Struct(">I")
+
+_PLAIN = frozenset(
+    ("nodeid", "_id", "location", "keywords", "outcome", "longrepr", "when", "user_properties", "sections")
+    + ("duration", "start", "stop")
+)
+"""What every report of a test has; what else there is was put there by a plugin."""
+
+
+class Line:
+    """The two streams to whoever started the worker, as long as the worker lives."""
+
+    def __init__(self, reads, writes):
+        self._reads = reads
+        self._writes = writes
+        self._buffer = b""
+        # Of a process that a test forks, nobody wants to hear.
+        self._owner = os.getpid()
+        self._ready = select.poll()
+        self._ready.register(reads, select.POLLIN)
+
+    def send(self, *message):
+        """Send a message, unless this is a child of the worker's."""
+        if os.getpid() != self._owner:
+            return
+        data = json.dumps(message, default=str).encode()
+        data = _LENGTH.pack(len(data)) + data
+        while data:
+            data = data[os.write(self._writes, data) :]
+
+    def has_more(self):
+        """Whether there is something to read just now."""
+        return bool(self._buffer or self._ready.poll(0))
+
+    def receive(self):
+        """Wait for a message; `None` if there will be no more."""
+        length = self._take(_LENGTH.size)
+        data = length and self._take(_LENGTH.unpack(length)[0])
+        return json.loads(data) if data else None
+
+    def _take(self, count):
+        while len(self._buffer) < count:
+            data = os.read(self._reads, 1 << 16)
+            if not data:
+                return None
+            self._buffer += data
+        taken, self._buffer = self._buffer[:count], self._buffer[count:]
+        return taken
+
+
+def main():
+    """Be a worker until told to finish, or until nobody is there any more."""
+    line = Line(os.dup(0), os.dup(1))
+    _redirect(os.devnull, 0)
+    # Whatever prints to the worker's own output must not be taken for a message.
+    os.dup2(2, 1)
+    line.send("ready", {"python": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable})
+    message = line.receive()
+    if message is None:
+        return
+    asked = message[1]
+    try:
+        _settle(asked)
+        measured = _measuring(asked.get("coverage"))
+        _test(line, asked)
+    except BaseException:  # noqa: BLE001  whatever it is, only the other side can tell anybody
+        line.send("failed", _last_traceback())
+    else:
+        if measured is not None:
+            measured.stop()
+            measured.save()
+        line.send("finished")
+
+
+def _settle(asked):
+    """Be where the tests are to run, with the path that pytest has there."""
+    os.chdir(asked["directory"])
+    if asked.get("stdout") is not None:
+        os.dup2(asked["stdout"], 1)
+    if asked.get("terminal"):
+        for descriptor in (0, 1):
+            _redirect(asked["terminal"], descriptor)
+    # The first entry stands for the folder that a command of `python -c` was given in.
+    sys.path[:1] = asked["path"]
+    sys.path += asked["lent"]
+    sys.dont_write_bytecode = asked["dont_write_bytecode"]
+    sys.argv = asked["argv"]
+
+
+def _redirect(path, descriptor):
+    opened = os.open(path, os.O_RDWR)
+    os.dup2(opened, descriptor)
+    if opened > 2:
+        os.close(opened)
+
+
+def _measuring(options):
+    """Begin to measure which lines are executed, if that is asked for."""
+    if not options:
+        return None
+    import coverage
+
+    measured = coverage.Coverage(**options)
+    measured.start()
+    return measured
+
+
+def _test(line, asked):
+    """Have pytest collect, and run what the plugin asks for."""
+    import pytest
+    from _pytest.config import UsageError, get_config
+
+    # What others set up comes first, what they make of the tests last.
+    Worker.pytest_configure = pytest.hookimpl(trylast=True)(Worker.pytest_configure)
+    Worker.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Worker.pytest_runtestloop)
+    args = [*asked["args"]]
+    config = get_config(args)
+    worker = Worker(line, asked)
+    config.pluginmanager.register(worker, "envbuild-worker")
+    # By this, other plugins know that what they print or write is somebody else's to print or write.
+    config.workerinput = asked["workerinput"]
+    config.option.__dict__.update(asked["options"])
+    try:
+        config.parse(args, addopts=False)
+        for name in asked["plugins"]:
+            config.pluginmanager.import_plugin(name, consider_entry_points=True)
+        config.hook.pytest_cmdline_main(config=config)
+    except UsageError as error:
+        line.send("failed", "\n".join(str(each) for each in error.args))
+
+
+class _Unheard:
+    """Stands where others look for the terminal reporter, and reports nothing: that is done where the terminal is."""
+
+    def __init__(self, reporter):
+        self._reporter = reporter
+
+    def __getattr__(self, name):
+        return getattr(self._reporter, name)
+
+
+class Worker:
+    """The plugin of the pytest inside; its methods are pytest's hooks."""
+
+    # ruff: noqa: D102  what a hook is for, pytest says
+
+    def __init__(self, line, asked):
+        self.line = line
+        self.asked = asked
+        self.config = None
+        self.failed = False
+        self.reports = []
+        self.errors = {}
+        self.skips = {}
+
+    # -- setting up
+
+    def pytest_addoption(self, parser):
+        for name in self.asked["inis"]:
+            parser.addini(name, "of the pytest plugin outside")
+
+    def pytest_configure(self, config):
+        config.addinivalue_line("markers", "envbuild(SPEC, …): run the test inside these environments")
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            writer = reporter._tw  # noqa: SLF001
+            writer.hasmarkup = self.asked["markup"]
+            if not config.option.usepdb:
+                writer._file = open(os.devnull, "w")  # noqa: SIM115, SLF001
+            config.pluginmanager.unregister(reporter)
+            config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
+
+    # -- collecting
+
+    def pytest_collectreport(self, report):
+        path = report.nodeid.partition("::")[0]
+        if report.failed:
+            self.errors[path] = self.errors.get(path, "") + str(report.longrepr) + "\n"
+        elif report.skipped:
+            self.skips[path] = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+
+    def _collected(self, session):
+        import pytest
+
+        tests = [_described(item, pytest.File) for item in session.items]
+        version = getattr(pytest, "__version__", "")
+        return {"tests": tests, "errors": self.errors, "skips": self.skips, "pytest": version}
+
+    # -- running
+
+    def pytest_runtestloop(self, session):
+        self.line.send("collected", self._collected(session))
+        # What has been collected stays: the collector need not look at it again and again.
+        import gc
+
+        gc.freeze()
+        waiting = collections.deque()
+        while True:
+            while not waiting or self.line.has_more():
+                message = self.line.receive()
+                if message is None or message[0] == "finish":
+                    return True
+                waiting.append(message[1:])
+            number, follows = waiting.popleft()
+            self._run(session, number, follows)
+            if session.shouldstop or session.shouldfail:
+                self.line.send("stop", str(session.shouldstop or session.shouldfail))
+                return True
+            if waiting and self.failed and self.asked["pause"]:
+                while self.line.has_more():
+                    message = self.line.receive()
+                    if message is None or message[0] == "finish":
+                        return True
+                    waiting.append(message[1:])
+                self.line.send("dropped", [number for number, _ in waiting])
+                waiting.clear()
+
+    def _run(self, session, number, follows):
+        from _pytest.outcomes import Exit
+
+        item = session.items[number]
+        self.reports = []
+        self.failed = False
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._following(session, follows))
+        except Exit as error:
+            self.line.send("exit", str(error.msg), error.returncode)
+            raise
+        except KeyboardInterrupt:
+            self.line.send("interrupted")
+            raise
+        self.line.send("done", number, self.reports)
+
+    def _following(self, session, follows):
+        if follows is None:
+            return None
+        if follows == "more":
+            return _some_test(session)
+        return session.items[follows]
+
+    def pytest_runtest_logreport(self, report):
+        self.failed = self.failed or report.failed
+        if _says_little(report):
+            self.reports.append([report.when, report.duration, getattr(report, "start", 0), getattr(report, "stop", 0)])
+        else:
+            data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+            self.reports.append(data)
+
+    def pytest_sessionstart(self, session):
+        self.config = session.config
+
+    def pytest_warning_recorded(self, warning_message, when, nodeid, location):
+        category = warning_message.category
+        told = {
+            "message": str(warning_message.message),
+            "category": [category.__module__, category.__name__],
+            "filename": warning_message.filename,
+            "lineno": warning_message.lineno,
+            "when": when,
+            "nodeid": nodeid,
+            "location": location,
+        }
+        self.line.send("warning", told)
+
+    def pytest_internalerror(self, excrepr):
+        self.line.send("failed", str(excrepr))
+
+
+def _some_test(session):
+    """A test of which nothing is known but that it is in this session: what belongs to the session is kept for it."""
+    import pytest
+
+    class Later(pytest.Item):
+        def runtest(self):
+            raise NotImplementedError
+
+    return Later.from_parent(session, name="later")
+
+
+def _says_little(report):
+    """Whether nothing is to be told of a phase but that it passed, and when."""
+    return (
+        type(report).__name__ == "TestReport"
+        and report.outcome == "passed"
+        and report.longrepr is None
+        and not report.sections
+        and not report.user_properties
+        and _PLAIN.issuperset(report.__dict__)
+    )
+
+
+def _described(item, file_type):
+    """What the plugin has to know of a test in order to show it, select it and report on it."""
+    chain = item.listchain()
+    last = max((position for position, node in enumerate(chain) if isinstance(node, file_type)), default=0)
+    function = getattr(item, "function", None)
+    extra = set(item.listextrakeywords())
+    extra.update(getattr(function, "__dict__", ()))
+    return {
+        "path": str(getattr(item, "path", None) or item.fspath),
+        "nodeid": item.nodeid,
+        "parents": [node.name for node in chain[last + 1 : -1]],
+        "name": item.name,
+        "kind": type(item).__name__,
+        "original": getattr(item, "originalname", None),
+        "location": list(item.location),
+        "doc": getattr(function, "__doc__", None),
+        "marks": [_mark(node, mark, chain) for node, mark in item.iter_markers_with_node()],
+        "keywords": sorted(extra),
+        "fixtures": list(getattr(item, "fixturenames", ())),
+    }
+
+
+def _mark(node, mark, chain):
+    args, kwargs = mark.args, mark.kwargs
+    if mark.name == "parametrize" or not _is_plain(args) or not _is_plain(kwargs):
+        # Nobody selects tests by these, and what they hold need not exist outside.
+        args, kwargs = (), {}
+    return [mark.name, list(args), kwargs, chain.index(node)]
+
+
+def _is_plain(value):
+    if not value:
+        return True
+    try:
+        return len(json.dumps(value)) < 10_000
+    except (TypeError, ValueError):
+        return False
+
+
+def _last_traceback():
+    kind, error, trace = sys.exc_info()
+    if kind is not None and kind.__name__ == "ConftestImportFailure":
+        cause = getattr(error, "cause", None) or (error.excinfo[1] if hasattr(error, "excinfo") else error)
+        return "%s: %s" % (error, "".join(traceback.format_exception(type(cause), cause, cause.__traceback__)))
+    return "".join(traceback.format_exception(kind, error, trace))
+
+
+if __name__ == "__main__":
+    main()

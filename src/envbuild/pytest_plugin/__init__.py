@@ -1,0 +1,70 @@
+"""The pytest plugin: tests that run inside built environments.
+
+``@pytest.mark.envbuild("environment.yml")``, or ``pytest --envbuild environment.yml`` for all tests. It is loaded by
+every pytest beside which envbuild is installed, so what it needs is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+_MARK = (
+    "envbuild(SPEC, …): run the test inside these environments, one after the other; SPEC is a definition's file as "
+    "seen from the test's folder or the root folder, a registered name[:version|@label], or an id"
+)
+_INIS = ("envbuild", "envbuild_timeout", "envbuild_wrapper")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("envbuild", "tests inside environments")
+    group.addoption(
+        "--envbuild",
+        action="append",
+        metavar="SPEC",
+        dest="envbuild",
+        help="run all tests inside this environment; repeatable",
+    )
+    group.addoption(
+        "--envbuild-timeout",
+        type=float,
+        metavar="SECONDS",
+        dest="envbuild_timeout",
+        help="how long a test inside an environment, or collecting there, may take",
+    )
+    group.addoption(
+        "--envbuild-wrapper",
+        metavar="COMMAND",
+        dest="envbuild_wrapper",
+        help="start the Python of environments by way of this command",
+    )
+    group.addoption(
+        "--envbuild-offline",
+        action="store_true",
+        dest="envbuild_offline",
+        help="make environments of what is cached, never ask the network",
+    )
+    group.addoption(
+        "--envbuild-locked",
+        action="store_true",
+        dest="envbuild_locked",
+        help="fail if the lock of an environment is stale, rather than renew it",
+    )
+    parser.addini("envbuild", "the environments that all tests run in", type="linelist")
+    parser.addini("envbuild_timeout", "as --envbuild-timeout")
+    parser.addini("envbuild_wrapper", "as --envbuild-wrapper")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Host tests in environments, from here on."""
+    config.addinivalue_line("markers", _MARK)
+    from envbuild.pytest_plugin.environments import located
+    from envbuild.pytest_plugin.hosting import Hosting
+
+    here = config.invocation_params.dir
+    asked: list[Any] = config.getoption("envbuild") or []
+    set_ = config.getini("envbuild") if not asked else []
+    everywhere = [*(located(each, here) for each in asked), *(located(each, config.rootpath) for each in set_)]
+    config.pluginmanager.register(Hosting(config, everywhere, _INIS), "envbuild-hosting")

@@ -1,0 +1,341 @@
+"""Inside: the tests of one session in one environment.
+
+`Inside` has a worker collect them and run them, replaces it when it is lost, and turns what it says into what pytest
+outside understands.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from envbuild.pytest_plugin import marks
+from envbuild.pytest_plugin.environments import Environment, located
+from envbuild.pytest_plugin.worker import Worker, WorkerLost
+
+if TYPE_CHECKING:
+    from envbuild.pytest_plugin.nodes import InsideTest
+
+    Following = InsideTest | None | Literal["more"]
+    """What a worker is to run next: nothing, or something that is not known yet."""
+
+_AHEAD = 64
+"""How many tests a worker is told of at a time. What that takes fits into a pipe many times over, so that neither side
+ever waits for the other to read."""
+
+_FINISHING = 60.0
+"""How long a worker may take to tear down what is left, in seconds, where tests have no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Test:
+    """A test as a worker describes it; the fields are those of pytest's items.
+
+    :param number: its place in the order in which the worker would run all tests.
+    :param occurrence: tells apart what has the same node id.
+    :param parents: what it is gathered in below its file, such as the name of a class.
+    :param marks: name, arguments and named arguments of each, and how deep down it was put; the nearest first.
+    """
+
+    __test__ = False
+
+    number: int
+    occurrence: int
+    path: str
+    nodeid: str
+    parents: list[str]
+    name: str
+    kind: str
+    original: str | None
+    location: list[Any]
+    doc: str | None
+    marks: list[list[Any]]
+    keywords: list[str]
+    fixtures: list[str]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What another worker knows it by."""
+        return self.nodeid, self.occurrence
+
+    @property
+    def specs(self) -> tuple[str, ...] | None:
+        """The environments that its nearest mark names; ``None`` where it has none."""
+        ours = [each for each in self.marks if each[0] == marks.NAME]
+        if not ours:
+            return None
+        nearest = max(each[3] for each in ours)
+        return tuple(spec for each in ours if each[3] == nearest for spec in each[1])
+
+
+class Inside:
+    """The tests of a session in one environment.
+
+    :param environment: the environment.
+    :param spec: what it is asked for by, as `located` gives it.
+    :param everywhere: whether it is for all tests, rather than for those only whose mark names it.
+    :param start: starts a worker; is given the files to collect, or ``None`` for what was asked for.
+    :param limit: the seconds that a test may take.
+    """
+
+    def __init__(
+        self,
+        environment: Environment,
+        spec: str,
+        config: pytest.Config,
+        start: Callable[[Sequence[str] | None], Worker],
+        *,
+        everywhere: bool,
+        files: Sequence[str] | None,
+        limit: float | None,
+    ) -> None:
+        self.environment = environment
+        self.spec = spec
+        self.label = environment.label
+        self.config = config
+        self.everywhere = everywhere
+        self.files = files
+        self.count = 0
+        self._limit = limit
+        self._start = start
+        self._worker: Worker | None = None
+        self._lost = ""
+        self._is_collected = False
+        self._errors: dict[str, str] = {}
+        self._skips: dict[str, str] = {}
+        self._tests: dict[str, list[Test]] = {}
+        self._numbers: dict[tuple[str, int], int] = {}
+        self._outstanding: dict[tuple[str, int], None] = {}
+        self._told: list[str] = []
+
+    # -- collecting
+
+    def begin(self) -> None:
+        """Start the worker, which begins to collect; `collect` waits for it.
+
+        :raises WorkerLost: it cannot be started.
+        """
+        if self._worker is None and not self._is_collected:
+            self._worker = self._start(self.files)
+
+    def paths(self) -> set[Path]:
+        """The files of which the worker has anything to say."""
+        self._collect()
+        return {*map(Path, self._tests), *(self.config.rootpath / each for each in (*self._errors, *self._skips))}
+
+    def tests(self, path: Path) -> list[Test]:
+        """The tests of a file that are for this environment.
+
+        :raises CollectError: the file, or something above it, could not be collected.
+        """
+        self._collect()
+        if self._lost:
+            raise pytest.Collector.CollectError(f"{self._lost}\n(inside {self.environment})")
+        for place in (path, *path.parents):
+            name = place.relative_to(self.config.rootpath).as_posix() if self._is_below(place) else str(place)
+            name = "" if name == "." else name
+            if name in self._errors:
+                raise pytest.Collector.CollectError(f"{self._errors[name].rstrip()}\n(inside {self.environment})")
+            if name in self._skips:
+                raise pytest.skip.Exception(self._skips[name], allow_module_level=True)
+        return [test for test in self._tests.get(str(path), ()) if self.is_for(test)]
+
+    def _is_below(self, place: Path) -> bool:
+        return self.config.rootpath in (place, *place.parents)
+
+    def is_for(self, test: Test) -> bool:
+        """Whether a test is to run in this environment."""
+        specs = test.specs
+        if specs is None:
+            return self.everywhere
+        folders = (Path(test.path).parent, self.config.rootpath)
+        return any(located(spec, *folders) == self.spec for spec in specs)
+
+    def _collect(self) -> None:
+        if self._is_collected:
+            return
+        try:
+            self.begin()
+            self._take(self._said("collected"))
+        except WorkerLost as error:
+            self._lose()
+            self._lost = str(error)
+        self._is_collected = True
+
+    def _take(self, message: list[Any]) -> None:
+        """Note what a worker has collected; what tests there are stays as the first has said."""
+        self._errors, self._skips = message[1]["errors"], message[1]["skips"]
+        seen: dict[str, int] = {}
+        self._numbers.clear()
+        again = bool(self._tests)
+        for number, described in enumerate(message[1]["tests"]):
+            nodeid = described["nodeid"]
+            occurrence = seen[nodeid] = seen.get(nodeid, -1) + 1
+            self._numbers[nodeid, occurrence] = number
+            if not again:
+                test = Test(number=number, occurrence=occurrence, **described)
+                self._tests.setdefault(test.path, []).append(test)
+
+    # -- running
+
+    def run(self, item: InsideTest, coming: Iterable[tuple[InsideTest, Following]]) -> list[Any]:
+        """Run a test, and give what is to be reported of it.
+
+        :param coming: the test, and those that are sure to be run behind it, each with what follows it: they are on
+            their way while this one goes on.
+        :raises Exit: it has asked for the end of the session; likewise `KeyboardInterrupt`.
+        """
+        started = time.time()
+        try:
+            worker = self._worker or self._another(item)
+            if item.test.key not in self._outstanding or len(self._outstanding) < _AHEAD // 2:
+                self._send(worker, coming)
+            message = self._said("done")
+        except WorkerLost as error:
+            self._lose()
+            return [self._crash(item, str(error), started)]
+        del self._outstanding[item.test.key]
+        return [self._report(item, each) for each in message[2]]
+
+    def _another(self, item: InsideTest) -> Worker:
+        """Start another worker in the place of one that was lost, and have it collect what is still to be run."""
+        items = item.session.items
+        left = {str(each.path) for each in items[items.index(item) :] if getattr(each, "inside", None) is self}
+        self._worker = self._start(sorted(left))
+        self._take(self._said("collected"))
+        return self._worker
+
+    def _send(self, worker: Worker, coming: Iterable[tuple[InsideTest, Following]]) -> None:
+        for item, following in coming:
+            if len(self._outstanding) >= _AHEAD:
+                break
+            key = item.test.key
+            if key in self._outstanding:
+                continue
+            if key not in self._numbers:
+                raise WorkerLost(f"{item.test.nodeid} was not found again when its worker had to be replaced")
+            worker.send("run", self._numbers[key], self._number(following))
+            self._outstanding[key] = None
+
+    def _number(self, following: Following) -> int | str | None:
+        if following is None or isinstance(following, str):
+            return following
+        return self._numbers.get(following.test.key, "more")
+
+    def _said(self, kind: str) -> list[Any]:
+        """Listen until the worker says something of that kind; what it says before is heeded.
+
+        :raises WorkerLost: it will say nothing more.
+        """
+        while self._worker is not None:
+            message = self._worker.receive(self._limit)
+            if message[0] == kind:
+                return message
+            self._heed(message)
+        raise WorkerLost("there is no worker")
+
+    def _heed(self, message: list[Any]) -> None:
+        match message:
+            case ["ready", _] | ["finished"]:
+                pass
+            case ["warning", told]:
+                self._warn(told)
+            case ["dropped", numbers]:
+                dropped = set(numbers)
+                self._outstanding = {key: None for key in self._outstanding if self._numbers[key] not in dropped}
+            case ["stop", reason]:
+                self._told.append(reason)
+            case ["exit", reason, code]:
+                pytest.exit(reason, code)
+            case ["interrupted"]:
+                raise KeyboardInterrupt
+            case ["failed", text]:
+                raise WorkerLost(f"pytest cannot go on there: {text}")
+
+    def _lose(self) -> None:
+        if self._worker is not None:
+            self._worker.kill()
+        self._worker = None
+        self._outstanding = {}
+
+    def stop_asked(self) -> str:
+        """Why something inside wants no more tests to be run; empty if nothing does."""
+        return self._told[0] if self._told else ""
+
+    def finish(self) -> str:
+        """End the worker, which tears down what is left.
+
+        :returns: what went wrong with that; empty if nothing did.
+        """
+        if self._worker is None:
+            return ""
+        worker, self._worker = self._worker, None
+        trouble = ""
+        for message in worker.finish(self._limit or _FINISHING):
+            if message[0] == "failed":
+                trouble = message[1]
+            elif message[0] == "warning":
+                self._warn(message[1])
+        return trouble
+
+    # -- telling
+
+    def _report(self, item: InsideTest, told: Any) -> Any:
+        if isinstance(told, list):
+            when, duration, start, stop = told
+            report = pytest.TestReport(
+                item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "passed", None, when,
+                duration=duration, start=start, stop=stop,
+            )  # fmt: skip
+        else:
+            report = self.config.hook.pytest_report_from_serializable(config=self.config, data=_restored(told, item))
+        return self._signed(report)
+
+    def _signed(self, report: Any) -> Any:
+        """The report, with the environment on it."""
+        report.user_properties.append(("envbuild_environment", self.label))
+        report.user_properties.append(("envbuild_id", str(self.environment.id)))
+        if report.failed:
+            report.sections.append(("envbuild environment", f"{self.environment}"))
+        return report
+
+    def _crash(self, item: InsideTest, reason: str, started: float) -> Any:
+        """The report of a test during which the worker was lost."""
+        now = time.time()
+        report = pytest.TestReport(
+            item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed",
+            reason, "call",
+            duration=now - started, start=started, stop=now,
+        )  # fmt: skip
+        return self._signed(report)
+
+    def _warn(self, told: dict[str, Any]) -> None:
+        module, name = told["category"]
+        found = getattr(sys.modules.get(module), name, None)
+        is_category = isinstance(found, type) and issubclass(found, Warning)
+        category: Any = found if is_category else type(name, (UserWarning,), {"__module__": module})
+        message = warnings.WarningMessage(told["message"], category, told["filename"], told["lineno"])
+        location = tuple(told["location"]) if told["location"] else None
+        arguments = {
+            "warning_message": message, "when": told["when"], "nodeid": told["nodeid"], "location": location,
+        }  # fmt: skip
+        self.config.hook.pytest_warning_recorded.call_historic(kwargs=arguments)
+
+
+def _restored(told: dict[str, Any], item: InsideTest) -> dict[str, Any]:
+    """A report as pytest wrote it, with its tuples again, and the test's name as it is outside."""
+    told["nodeid"] = item.nodeid
+    told["location"] = item.location
+    told["keywords"] = dict.fromkeys(item.keywords, 1)
+    told["sections"] = [tuple(each) for each in told["sections"]]
+    told["user_properties"] = [tuple(each) for each in told["user_properties"]]
+    if isinstance(told["longrepr"], list):
+        told["longrepr"] = tuple(told["longrepr"])
+    return told

@@ -1,0 +1,170 @@
+"""Starting: how the pytest in a worker is set up, after the one outside.
+
+It sees the same folders, configuration and options, but for what is the business of the pytest outside: selecting
+tests, counting failures, distributing, measuring, and writing reports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from envbuild.pytest_plugin.environments import Environment, Environments
+from envbuild.pytest_plugin.lending import lent
+from envbuild.pytest_plugin.worker import Worker
+
+_OUTSIDE: dict[str, Any] = {
+    "plugins": [], "keyword": "", "markexpr": "", "deselect": None, "maxfail": 0, "stepwise": False,
+    "stepwise_skip": False, "lf": False, "failedfirst": False, "newfirst": False, "cacheclear": False,
+    "cacheshow": None,
+    "collectonly": False, "xmlpath": None, "junitprefix": None, "pastebin": None, "strict_config": False, "debug": None,
+    "traceconfig": False, "looponfail": False, "numprocesses": None, "dist": "no", "tx": [], "distload": False,
+    "maxprocesses": None, "durations": None, "report_log": None, "htmlpath": None,
+}  # fmt: skip
+"""Options that are heeded outside, with what they are inside."""
+
+_SETTINGS = ("addopts=", "required_plugins=", "strict_config=false")
+"""Settings that are meant for the pytest outside: what they name need not exist inside."""
+
+_NOT_PASSED_ON = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
+
+
+class Starter:
+    """Starts workers for a session.
+
+    :param inis: the settings that only the plugin outside knows.
+    """
+
+    def __init__(self, config: pytest.Config, environments: Environments, inis: Sequence[str]) -> None:
+        self.config = config
+        self.environments = environments
+        self.inis = inis
+        self._started = 0
+
+    def start(self, environment: Environment, files: Sequence[str] | None) -> Worker:
+        """Start a worker, which begins to collect.
+
+        :param files: what to collect; ``None`` for what pytest outside was asked for.
+        :raises EnvbuildError: it cannot be started, or there is no pytest for it.
+        """
+        self._started += 1
+        wanted = ["pytest", "coverage"] if self._measured() else ["pytest"]
+        interpreter = environment.image.interpreter
+        wrapper = shlex.split(str(self.config.getoption("envbuild_wrapper") or ""))
+        capture = self.config.getoption("capture")
+        heard = capture in ("no", "tee-sys")
+        # With what wraps it, the process may be anywhere; ours has no descriptors there.
+        passed = (os.dup(1),) if heard and not wrapper else ()
+        try:
+            return Worker(
+                [*wrapper, str(interpreter)],
+                {name: value for name, value in environment.process_variables.items() if not _is_ours(name)},
+                self._message(environment, files, lent(wanted, environment, self.environments), passed),
+                masked=environment.masked,
+                heard=heard,
+                passed=passed,
+            )
+        finally:
+            for descriptor in passed:
+                os.close(descriptor)
+
+    def _message(
+        self, environment: Environment, files: Sequence[str] | None, packages: Sequence[str], passed: Sequence[int]
+    ) -> dict[str, Any]:
+        config = self.config
+        invoked = config.invocation_params.dir
+        plugins = list(config.option.plugins or ())
+        settings = ["-c", str(config.inipath)] if config.inipath else []
+        blocked = [word for each in plugins if each.startswith("no:") for word in ("-p", each)]
+        arguments = [each.partition("::")[0] for each in config.args] if files is None else list(files)
+        return {
+            "directory": str(invoked),
+            # As with `pytest`, unless it was `python -m pytest`, which has the folder first.
+            "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
+            "lent": list(packages),
+            "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
+            "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
+            "options": self._options(environment),
+            "inis": list(self.inis),
+            "workerinput": self._workerinput(),
+            "argv": list(sys.argv),
+            "dont_write_bytecode": sys.dont_write_bytecode,
+            "markup": bool(config.get_terminal_writer().hasmarkup),
+            "pause": bool(config.getoption("maxfail") or config.getoption("stepwise", False)),
+            "stdout": passed[0] if passed else None,
+            "terminal": None,
+            "coverage": self._coverage(),
+        }
+
+    def _options(self, environment: Environment) -> dict[str, Any]:
+        given = {
+            name: value
+            for name, value in vars(self.config.option).items()
+            if not name.startswith(("envbuild", "cov", "no_cov", "file_or_dir")) and _is_plain(value)
+        }
+        unknown = "ignore:Unknown config option:pytest.PytestConfigWarning"
+        return {
+            **given,
+            **{name: value for name, value in _OUTSIDE.items() if name in given},
+            "override_ini": [*(given.get("override_ini") or ()), *_SETTINGS],
+            # Settings of plugins that are only outside.
+            "pythonwarnings": [*(given.get("pythonwarnings") or ()), unknown],
+            "basetemp": self._temporary(environment),
+        }
+
+    def _temporary(self, environment: Environment) -> str:
+        """A folder of this worker's own for ``tmp_path``, below the one that the session has."""
+        factory: Any = self.config._tmp_path_factory  # type: ignore[attr-defined]
+        name = "".join(letter if letter.isalnum() else "-" for letter in environment.label)
+        return str(factory.getbasetemp() / f"{name}-{self._started}")
+
+    def _workerinput(self) -> dict[str, Any]:
+        """What pytest-xdist tells its workers, and plugins look for to know that they are in one."""
+        given: Mapping[str, Any] = getattr(self.config, "workerinput", {})
+        names = ("workerid", "workercount", "testrunuid")
+        return {"workerid": "master", "workercount": 1, **{name: given[name] for name in names if name in given}}
+
+    def _is_outside(self, name: str) -> bool:
+        """Whether a plugin is one of ours, which the environment need not have."""
+        from importlib.metadata import entry_points
+
+        return any(each.name == name or each.value == name for each in entry_points(group="pytest11"))
+
+    def _measured(self) -> bool:
+        return bool(self.config.getoption("cov_source", None)) and not self.config.getoption("no_cov", False)
+
+    def _coverage(self) -> dict[str, Any] | None:
+        """What the worker is to measure for pytest-cov, which combines all files of that name when it is done."""
+        if not self._measured():
+            return None
+        plugin: Any = self.config.pluginmanager.get_plugin("_cov")
+        controller = plugin and plugin.cov_controller
+        if controller is None:
+            return None
+        sources = self.config.getoption("cov_source")
+        return {
+            "source": None if True in sources else [each for each in sources if each is not True],
+            "branch": self.config.getoption("cov_branch"),
+            "config_file": str(Path(self.config.getoption("cov_config")).absolute()),
+            "data_file": os.path.abspath(controller.cov.config.data_file),  # noqa: PTH100
+            "data_suffix": True,
+        }
+
+
+def _is_ours(variable: str) -> bool:
+    return variable in _NOT_PASSED_ON or variable.startswith("COV_CORE_")
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True

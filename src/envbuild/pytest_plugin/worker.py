@@ -1,0 +1,198 @@
+"""Workers: a pytest that goes on inside an environment, as it is seen from outside.
+
+A worker is reached through a command and its standard streams; `envbuild/inside/envbuild/worker.py` is what runs at
+their other end, and says how the two talk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from envbuild import EnvbuildError, inside_path
+
+_LENGTH = struct.Struct(">I")
+
+_BOOT = (
+    "import os,sys\nn=int(sys.argv[1])\ns=b''\n"
+    "while len(s)<n:\n d=os.read(0,n-len(s))\n if not d: sys.exit(1)\n s+=d\n"
+    "exec(compile(s,'<envbuild worker>','exec'))"
+)
+"""Reads the program from standard input, and not a byte more: what follows is messages."""
+
+_MOST = 1 << 30
+"""No message is longer, in bytes."""
+
+_LAST_WORDS = 2000
+"""How much of what a worker printed before it died is told, in characters."""
+
+_FATAL = "Fatal Python error"
+"""How Python begins what it says about its own end; where it was comes next, the innermost call first."""
+
+_PYTEST = "_pytest/python.py"
+"""Where pytest calls a test."""
+
+
+class WorkerLost(EnvbuildError):
+    """A worker has come to an end before its time, or does not answer."""
+
+
+class Worker:
+    """A pytest inside an environment.
+
+    :param command: starts the environment's Python; what comes behind it are Python's arguments.
+    :param variables: all environment variables of the process.
+    :param start: how pytest is to be set up there.
+    :param masked: values that are not to appear in what it says.
+    :param heard: whether what it prints itself goes where ours goes; else it is kept for `last_words`.
+    :param passed: descriptors that it is to have too.
+    :raises WorkerLost: it cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        variables: Mapping[str, str],
+        start: Mapping[str, Any],
+        *,
+        masked: Iterable[str] = (),
+        heard: bool = False,
+        passed: Sequence[int] = (),
+    ) -> None:
+        self._masks = [json.dumps(each)[1:-1].encode() for each in masked]
+        self._buffer = bytearray()
+        self._said = None if heard else tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the worker
+        program = (Path(inside_path()) / "envbuild" / "worker.py").read_bytes()
+        try:
+            self._process = subprocess.Popen(
+                [*command, "-c", _BOOT, str(len(program))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._said,
+                env=dict(variables),
+                cwd=start["directory"],
+                pass_fds=passed,
+                bufsize=0,
+            )
+        except OSError as error:
+            raise WorkerLost(f"{command[0]} cannot be started: {error.strerror}") from error
+        self._streams: tuple[Any, Any] = (self._process.stdin, self._process.stdout)
+        self._in, self._out = (each.fileno() for each in self._streams)
+        self._poll = select.poll()
+        self._poll.register(self._out, select.POLLIN)
+        self._write(program)
+        self.send("start", start)
+
+    def send(self, *message: Any) -> None:
+        """Say something to the worker; that it is no more will show when it is listened to."""
+        data = json.dumps(message).encode()
+        self._write(_LENGTH.pack(len(data)) + data)
+
+    def _write(self, data: bytes) -> None:
+        with suppress(BrokenPipeError):
+            while data:
+                data = data[os.write(self._in, data) :]
+
+    def receive(self, limit: float | None = None) -> list[Any]:
+        """Wait for the next thing that the worker says.
+
+        :param limit: the seconds after which it counts as hanging; ``None`` to wait as long as it takes.
+        :raises WorkerLost: it has ended, hangs, or says what is no message.
+        """
+        until = None if limit is None else time.monotonic() + limit
+        (length,) = _LENGTH.unpack(self._take(_LENGTH.size, until))
+        if length > _MOST:
+            raise WorkerLost(f"the worker says what is no message{self._ended()}{self.last_words()}")
+        data = bytes(self._take(length, until))
+        for mask in self._masks:
+            data = data.replace(mask, b"***")
+        message: list[Any] = json.loads(data)
+        return message
+
+    def _take(self, count: int, until: float | None) -> bytearray:
+        while len(self._buffer) < count:
+            if until is not None and not self._poll.poll(max(0.0, until - time.monotonic()) * 1000):
+                raise WorkerLost(self._hang())
+            data = os.read(self._out, 1 << 16)
+            if not data:
+                raise WorkerLost(f"the worker {self._ended()}{self.last_words()}")
+            self._buffer += data
+        taken = self._buffer[:count]
+        del self._buffer[:count]
+        return taken
+
+    def _ended(self) -> str:
+        try:
+            code = self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "has closed its streams, and was killed"
+        if code >= 0:
+            return f"ended with exit code {code}"
+        try:
+            return f"was ended by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was ended by signal {-code}"
+
+    def _hang(self) -> str:
+        """End a worker that does not answer, and have it say where it is."""
+        # pytest has faulthandler on, which writes down where every thread is on this signal.
+        self._process.send_signal(signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        self.kill()
+        return f"the worker did not answer in time, and was ended{self.last_words()}"
+
+    def last_words(self) -> str:
+        """The end of what the worker has printed itself, below a line of its own; nothing if it has not."""
+        if self._said is None:
+            return ""
+        self._said.seek(0)
+        text = self._said.read().decode(errors="replace").strip()
+        for mask in self._masks:
+            text = text.replace(json.loads(b'"' + mask + b'"'), "***")
+        _, fatal, behind = text.rpartition(_FATAL)
+        if fatal:
+            text = (fatal + behind.partition(_PYTEST)[0].rpartition("\n")[0])[:_LAST_WORDS]
+        text = text[-_LAST_WORDS:]
+        return f"\n{text}" if text else ""
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+        self._close()
+
+    def finish(self, grace: float) -> list[list[Any]]:
+        """Have it end in good order, and end it if it has not after ``grace`` seconds.
+
+        :returns: what it said on the way.
+        """
+        self.send("finish")
+        heard: list[list[Any]] = []
+        try:
+            while not heard or heard[-1][0] not in ("finished", "failed"):
+                heard.append(self.receive(grace))
+            self._process.wait(grace)
+        except (WorkerLost, subprocess.TimeoutExpired):
+            self._process.kill()
+        self._process.wait()
+        self._close()
+        return heard
+
+    def _close(self) -> None:
+        for stream in (*self._streams, self._said):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        self._said = None
