@@ -87,7 +87,8 @@ class Worker:
         except OSError as error:
             raise WorkerLost(f"{command[0]} cannot be started: {error.strerror}") from error
         self._streams: tuple[Any, Any] = (self._process.stdin, self._process.stdout)
-        self._in, self._out = (each.fileno() for each in self._streams)
+        self._in: int = self._streams[0].fileno()
+        self._out: int = self._streams[1].fileno()
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._write(program)
