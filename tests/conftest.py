@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ from support.desk import Desk
 from support.desk import desk as make_desk
 from support.index import Index, serving
 from support.shelf import stock
+from support.stage import Park, Stage
+
+from envbuild import EnvbuildError
+
+pytest_plugins = ["pytester"]
 
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 """The versions that environments may have."""
@@ -164,6 +170,36 @@ def git(tmp_path: Path, lacking: Callable[[str, str], None]) -> Callable[..., st
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def park(tmp_path_factory: pytest.TempPathFactory, lacking: Callable[[str, str], None]) -> Park:
+    """Environments for tests of the pytest plugin, each built once."""
+    folder = tmp_path_factory.mktemp("park")
+    home = folder / "home"
+    home.mkdir()
+    pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))
+    made = Park(
+        folder,
+        {
+            "ENVBUILD_WORKSPACE": str(folder / "workspace"),
+            "UV_CACHE_DIR": str(folder / "uv-cache"),
+            "PYENV_ROOT": pyenv,
+        },
+    )
+    ours = [f"{name}=={distribution(name).version}" for name in ("pytest", "hypothesis", "coverage")]
+    own = made.write("own.txt", "\n".join([*ours, "pytest-asyncio", "pytest-xdist", "toolz"]) + "\n")
+    try:
+        made.environment(own)
+    except EnvbuildError as error:
+        lacking("network", f"no index of packages can be reached: {error}")
+    return made
+
+
+@pytest.fixture
+def stage(pytester: pytest.Pytester, park: Park, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A small suite of the test's own, and environments to run it in."""
+    return Stage(pytester, park, monkeypatch)
 
 
 def _candidates(version: str) -> Iterator[Path]:

@@ -13,7 +13,7 @@ import pytest
 from envbuild import EnvbuildError
 from envbuild.pytest_plugin import marks
 from envbuild.pytest_plugin.environments import Environments, located
-from envbuild.pytest_plugin.inside import Inside
+from envbuild.pytest_plugin.inside import Inside, SkippedInside
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
 from envbuild.pytest_plugin.starting import Starter
 
@@ -40,6 +40,7 @@ class Hosting:
         self.starter = Starter(config, self.environments, inis)
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
+        self._unheard: set[str] = set()
         self._marked: dict[Path, Marked] = {}
         self._positions: dict[pytest.Item, int] = {}
         self._following: dict[pytest.Item, Following] = {}
@@ -58,7 +59,7 @@ class Hosting:
                 environment,
                 spec,
                 self.config,
-                lambda files: self.starter.start(environment, files),
+                lambda files, ignored: self.starter.start(environment, files, ignored),
                 everywhere=spec in self.everywhere,
                 files=files,
                 limit=limit or None,
@@ -100,10 +101,18 @@ class Hosting:
         """All files with tests whose mark names an environment."""
         return [str(path) for path in self._marked if spec in self.specs(path)]
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self, session: pytest.Session) -> None:
-        """Look which environments are named, before anything is collected."""
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Look which environments are named, before anything is collected, and which settings they know, after it."""
         self.look(session.config.args)
+        result = yield
+        # Those who collect for us see to it that there are no settings that nobody knows.
+        elsewhere = self.config.pluginmanager.has_plugin("dsession")
+        known = set(self.config.inicfg) if elsewhere else {name for each in self.insides.values() for name in each.inis}
+        parser: Any = self.config._parser
+        for name in sorted(known.difference(parser._inidict)):
+            parser.addini(name, "of a plugin inside an environment")
+        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
@@ -118,11 +127,25 @@ class Hosting:
             except EnvbuildError as error:
                 inside.append(Unavailable.from_parent(parent, path=file_path, reason=error.message))
                 continue
-            if spec in specs or file_path in has.paths():
+            paths = has.paths()
+            if has.lost and spec not in self._unheard:
+                # Once is enough: nothing can be said of any of the files.
+                self._unheard.add(spec)
+                inside.append(Unavailable.from_parent(parent, path=file_path, reason=has.lost))
+            elif spec in specs or file_path in paths:
                 inside.append(InsideFile.from_parent(parent, path=file_path, inside=has))
         marked = self._marked.get(file_path, marks.NOTHING)
         here: list[pytest.Collector] = [] if self.everywhere or marked.whole else found
         return [*here, *inside]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+        """A file that is skipped is so where it said that it is."""
+        report = yield
+        call: Any = getattr(report, "call", None)
+        if call is not None and call.excinfo is not None and isinstance(call.excinfo.value, SkippedInside):
+            report.longrepr = call.excinfo.value.skipped
+        return report
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> pytest.Module | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from _pytest.outcomes import Skipped
 
 from envbuild.pytest_plugin import marks
 from envbuild.pytest_plugin.environments import Environment, located
@@ -32,6 +34,17 @@ ever waits for the other to read."""
 
 _FINISHING = 60.0
 """How long a worker may take to tear down what is left, in seconds, where tests have no limit."""
+
+
+class SkippedInside(Skipped):
+    """A file was skipped as a whole.
+
+    :param skipped: the file in which, the line on which, and the reason for which it was.
+    """
+
+    def __init__(self, skipped: tuple[str, int, str]) -> None:
+        super().__init__(skipped[2], allow_module_level=True)
+        self.skipped = skipped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +94,11 @@ class Inside:
     :param environment: the environment.
     :param spec: what it is asked for by, as `located` gives it.
     :param everywhere: whether it is for all tests, rather than for those only whose mark names it.
-    :param start: starts a worker; is given the files to collect, or ``None`` for what was asked for.
+    :param start: starts a worker; is given the files to collect, or ``None`` for what was asked for, and those to be
+        left out.
     :param limit: the seconds that a test may take.
+    :ivar inis: the settings that the pytest inside knows.
+    :ivar lost: why there is nothing to be had from it; empty if there is.
     """
 
     def __init__(
@@ -90,7 +106,7 @@ class Inside:
         environment: Environment,
         spec: str,
         config: pytest.Config,
-        start: Callable[[Sequence[str] | None], Worker],
+        start: Callable[[Sequence[str] | None, Sequence[str]], Worker],
         *,
         everywhere: bool,
         files: Sequence[str] | None,
@@ -102,14 +118,17 @@ class Inside:
         self.config = config
         self.everywhere = everywhere
         self.files = files
-        self.count = 0
+        self.inis: list[str] = []
         self._limit = limit
         self._start = start
+        self._ahead = 1 if at_once(config) else _AHEAD
         self._worker: Worker | None = None
-        self._lost = ""
+        self.lost = ""
         self._is_collected = False
         self._errors: dict[str, str] = {}
-        self._skips: dict[str, str] = {}
+        self._skips: dict[str, tuple[str, int, str]] = {}
+        self._crashed: dict[str, str] = {}
+        self._collecting: str | None = None
         self._tests: dict[str, list[Test]] = {}
         self._numbers: dict[tuple[str, int], int] = {}
         self._outstanding: dict[tuple[str, int], None] = {}
@@ -123,12 +142,13 @@ class Inside:
         :raises WorkerLost: it cannot be started.
         """
         if self._worker is None and not self._is_collected:
-            self._worker = self._start(self.files)
+            self._worker = self._start(self.files, list(self._crashed))
 
     def paths(self) -> set[Path]:
         """The files of which the worker has anything to say."""
         self._collect()
-        return {*map(Path, self._tests), *(self.config.rootpath / each for each in (*self._errors, *self._skips))}
+        said = (*self._tests, *self._errors, *self._skips, *self._crashed)
+        return {self.config.rootpath / each for each in said}
 
     def tests(self, path: Path) -> list[Test]:
         """The tests of a file that are for this environment.
@@ -136,15 +156,17 @@ class Inside:
         :raises CollectError: the file, or something above it, could not be collected.
         """
         self._collect()
-        if self._lost:
-            raise pytest.Collector.CollectError(f"{self._lost}\n(inside {self.environment})")
+        if self.lost:
+            raise pytest.Collector.CollectError(self.lost)
         for place in (path, *path.parents):
             name = place.relative_to(self.config.rootpath).as_posix() if self._is_below(place) else str(place)
             name = "" if name == "." else name
+            if str(place) in self._crashed:
+                raise pytest.Collector.CollectError(f"{self._crashed[str(place)]}\n(inside {self.environment})")
             if name in self._errors:
                 raise pytest.Collector.CollectError(f"{self._errors[name].rstrip()}\n(inside {self.environment})")
             if name in self._skips:
-                raise pytest.skip.Exception(self._skips[name], allow_module_level=True)
+                raise SkippedInside(self._skips[name])
         return [test for test in self._tests.get(str(path), ()) if self.is_for(test)]
 
     def _is_below(self, place: Path) -> bool:
@@ -159,19 +181,26 @@ class Inside:
         return any(located(spec, *folders) == self.spec for spec in specs)
 
     def _collect(self) -> None:
-        if self._is_collected:
-            return
-        try:
-            self.begin()
-            self._take(self._said("collected"))
-        except WorkerLost as error:
-            self._lose()
-            self._lost = str(error)
-        self._is_collected = True
+        while not self._is_collected:
+            try:
+                self.begin()
+                self._take(self._said("collected"))
+            except WorkerLost as error:
+                self._lose()
+                if self._collecting is None:
+                    self.lost = f"{error}\n(inside {self.environment})"
+                else:
+                    # The others can be collected without the file that was its end.
+                    self._crashed[self._collecting], self._collecting = str(error), None
+                    continue
+            self._is_collected = True
 
     def _take(self, message: list[Any]) -> None:
         """Note what a worker has collected; what tests there are stays as the first has said."""
-        self._errors, self._skips = message[1]["errors"], message[1]["skips"]
+        self._errors = message[1]["errors"]
+        self._skips = {name: tuple(skip) for name, skip in message[1]["skips"].items()}
+        self._collecting = None
+        self.inis = message[1]["inis"]
         seen: dict[str, int] = {}
         self._numbers.clear()
         again = bool(self._tests)
@@ -185,8 +214,8 @@ class Inside:
 
     # -- running
 
-    def run(self, item: InsideTest, coming: Iterable[tuple[InsideTest, Following]]) -> list[Any]:
-        """Run a test, and give what is to be reported of it.
+    def run(self, item: InsideTest, coming: Iterable[tuple[InsideTest, Following]]) -> Iterator[Any]:
+        """Run a test, and give what is to be reported of it, as it comes in.
 
         :param coming: the test, and those that are sure to be run behind it, each with what follows it: they are on
             their way while this one goes on.
@@ -195,26 +224,29 @@ class Inside:
         started = time.time()
         try:
             worker = self._worker or self._another(item)
-            if item.test.key not in self._outstanding or len(self._outstanding) < _AHEAD // 2:
+            if item.test.key not in self._outstanding or len(self._outstanding) < self._ahead // 2:
                 self._send(worker, coming)
-            message = self._said("done")
+            while (message := self._said("report", "done"))[0] == "report":
+                yield self._report(item, message[1])
+                worker.send("seen")
         except WorkerLost as error:
             self._lose()
-            return [self._crash(item, str(error), started)]
+            yield self._crash(item, str(error), started)
+            return
         del self._outstanding[item.test.key]
-        return [self._report(item, each) for each in message[2]]
+        yield from (self._report(item, each) for each in message[2])
 
     def _another(self, item: InsideTest) -> Worker:
         """Start another worker in the place of one that was lost, and have it collect what is still to be run."""
         items = item.session.items
         left = {str(each.path) for each in items[items.index(item) :] if getattr(each, "inside", None) is self}
-        self._worker = self._start(sorted(left))
+        self._worker = self._start(sorted(left), ())
         self._take(self._said("collected"))
         return self._worker
 
     def _send(self, worker: Worker, coming: Iterable[tuple[InsideTest, Following]]) -> None:
         for item, following in coming:
-            if len(self._outstanding) >= _AHEAD:
+            if len(self._outstanding) >= self._ahead:
                 break
             key = item.test.key
             if key in self._outstanding:
@@ -229,14 +261,14 @@ class Inside:
             return following
         return self._numbers.get(following.test.key, "more")
 
-    def _said(self, kind: str) -> list[Any]:
-        """Listen until the worker says something of that kind; what it says before is heeded.
+    def _said(self, *kinds: str) -> list[Any]:
+        """Listen until the worker says something of these kinds; what it says before is heeded.
 
         :raises WorkerLost: it will say nothing more.
         """
         while self._worker is not None:
             message = self._worker.receive(self._limit)
-            if message[0] == kind:
+            if message[0] in kinds:
                 return message
             self._heed(message)
         raise WorkerLost("there is no worker")
@@ -245,6 +277,10 @@ class Inside:
         match message:
             case ["ready", _] | ["finished"]:
                 pass
+            case ["collecting", path]:
+                self._collecting = path
+            case ["written", text]:
+                self._write(text)
             case ["warning", told]:
                 self._warn(told)
             case ["dropped", numbers]:
@@ -316,6 +352,14 @@ class Inside:
         )  # fmt: skip
         return self._signed(report)
 
+    def _write(self, text: str) -> None:
+        """Write to the terminal what a plugin inside would."""
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            capture = self.config.pluginmanager.get_plugin("capturemanager")
+            with capture.global_and_fixture_disabled() if capture else nullcontext():
+                reporter.write(text, flush=True)
+
     def _warn(self, told: dict[str, Any]) -> None:
         module, name = told["category"]
         found = getattr(sys.modules.get(module), name, None)
@@ -327,6 +371,12 @@ class Inside:
             "warning_message": message, "when": told["when"], "nodeid": told["nodeid"], "location": location,
         }  # fmt: skip
         self.config.hook.pytest_warning_recorded.call_historic(kwargs=arguments)
+
+
+def at_once(config: pytest.Config) -> bool:
+    """Whether what a test prints is seen while it goes on, so that all that is said of it has to come in its place."""
+    live_log = config.getini("log_cli") or config.getoption("log_cli_level", None)
+    return bool(config.getoption("capture") != "fd" or config.getoption("setupshow") or live_log)
 
 
 def _restored(told: dict[str, Any], item: InsideTest) -> dict[str, Any]:

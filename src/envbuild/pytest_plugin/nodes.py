@@ -86,7 +86,8 @@ class InsideTest(pytest.Item):
             mark = Mark(name, tuple(args), kwargs, _ispytest=True)
             self.own_markers.append(mark)
             self.keywords[name] = mark
-        self.extra_keyword_matches.update(test.keywords)
+        for word in test.keywords:
+            self.keywords.setdefault(word, True)
         # What hooks in a conftest.py like to look at.
         self.originalname = test.original
         self.fixturenames = test.fixtures

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from envbuild.pytest_plugin.environments import Environment, Environments
+from envbuild.pytest_plugin.inside import at_once
 from envbuild.pytest_plugin.lending import lent
 from envbuild.pytest_plugin.worker import Worker
 
@@ -48,10 +49,11 @@ class Starter:
         self.inis = inis
         self._started = 0
 
-    def start(self, environment: Environment, files: Sequence[str] | None) -> Worker:
+    def start(self, environment: Environment, files: Sequence[str] | None, ignored: Sequence[str] = ()) -> Worker:
         """Start a worker, which begins to collect.
 
         :param files: what to collect; ``None`` for what pytest outside was asked for.
+        :param ignored: files that are not to be collected.
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
         self._started += 1
@@ -59,14 +61,14 @@ class Starter:
         interpreter = environment.image.interpreter
         wrapper = shlex.split(str(self.config.getoption("envbuild_wrapper") or ""))
         capture = self.config.getoption("capture")
-        heard = capture in ("no", "tee-sys")
+        heard = capture != "fd"
         # With what wraps it, the process may be anywhere; ours has no descriptors there.
         passed = (os.dup(1),) if heard and not wrapper else ()
         try:
             return Worker(
                 [*wrapper, str(interpreter)],
                 {name: value for name, value in environment.process_variables.items() if not _is_ours(name)},
-                self._message(environment, files, lent(wanted, environment, self.environments), passed),
+                self._message(environment, files, ignored, lent(wanted, environment, self.environments), passed),
                 masked=environment.masked,
                 heard=heard,
                 passed=passed,
@@ -76,7 +78,12 @@ class Starter:
                 os.close(descriptor)
 
     def _message(
-        self, environment: Environment, files: Sequence[str] | None, packages: Sequence[str], passed: Sequence[int]
+        self,
+        environment: Environment,
+        files: Sequence[str] | None,
+        ignored: Sequence[str],
+        packages: Sequence[str],
+        passed: Sequence[int],
     ) -> dict[str, Any]:
         config = self.config
         invoked = config.invocation_params.dir
@@ -91,19 +98,22 @@ class Starter:
             "lent": list(packages),
             "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
-            "options": self._options(environment),
+            "options": self._options(environment, ignored),
             "inis": list(self.inis),
             "workerinput": self._workerinput(),
             "argv": list(sys.argv),
             "dont_write_bytecode": sys.dont_write_bytecode,
             "markup": bool(config.get_terminal_writer().hasmarkup),
+            "width": config.get_terminal_writer().fullwidth,
+            "encoding": sys.stdout.encoding,
             "pause": bool(config.getoption("maxfail") or config.getoption("stepwise", False)),
+            "at_once": at_once(config),
             "stdout": passed[0] if passed else None,
             "terminal": None,
             "coverage": self._coverage(),
         }
 
-    def _options(self, environment: Environment) -> dict[str, Any]:
+    def _options(self, environment: Environment, ignored: Sequence[str]) -> dict[str, Any]:
         given = {
             name: value
             for name, value in vars(self.config.option).items()
@@ -117,6 +127,7 @@ class Starter:
             # Settings of plugins that are only outside.
             "pythonwarnings": [*(given.get("pythonwarnings") or ()), unknown],
             "basetemp": self._temporary(environment),
+            "ignore": [*(given.get("ignore") or ()), *ignored],
         }
 
     def _temporary(self, environment: Environment) -> str:

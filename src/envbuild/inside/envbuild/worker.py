@@ -9,15 +9,19 @@ A message is a JSON list behind its length in four bytes. The plugin says::
     ["start", {…}]           once: how pytest is to be set up (see `main`)
     ["run", NUMBER, NEXT]    run a test. NEXT is the number of the one that will come after it here, null if it is the
                              last, "more" if others will come that are not known yet
+    ["seen"]                 a report has been shown, and the test may go on
     ["finish"]               end, as soon as the test that goes on is done
 
 and the worker::
 
     ["ready", {…}]                which Python this is
+    ["collecting", PATH]          what of all files comes next
     ["collected", {…}]            all tests, in the order in which pytest would run them here; errors and skips by file
     ["done", NUMBER, [REPORT…]]   a test has been run
+    ["report", REPORT]            one of them, if what tests print is to be seen in its place among them; see "seen"
     ["dropped", [NUMBER…]]        a test has failed, and these, which were to follow, are left until told again
     ["warning", {…}]
+    ["written", TEXT]             what plugins write to the terminal
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
     ["failed", TEXT]              pytest cannot go on
     ["finished"]
@@ -26,6 +30,7 @@ and the worker::
 from __future__ import annotations
 
 import collections
+import io
 import json
 import os
 import select
@@ -112,6 +117,7 @@ def _settle(asked):
     os.chdir(asked["directory"])
     if asked.get("stdout") is not None:
         os.dup2(asked["stdout"], 1)
+        sys.stdout.reconfigure(line_buffering=True)
     if asked.get("terminal"):
         for descriptor in (0, 1):
             _redirect(asked["terminal"], descriptor)
@@ -164,6 +170,24 @@ def _test(line, asked):
         line.send("failed", "\n".join(str(each) for each in error.args))
 
 
+class _Terminal(io.TextIOBase):
+    """The terminal, which is on the other side."""
+
+    def __init__(self, line, encoding):
+        self._line = line
+        self._encoding = encoding
+
+    @property
+    def encoding(self):
+        """What it can show."""
+        return self._encoding
+
+    def write(self, text):
+        """Have it written there."""
+        self._line.send("written", text)
+        return len(text)
+
+
 class _Unheard:
     """Stands where others look for the terminal reporter, and reports nothing: that is done where the terminal is."""
 
@@ -184,6 +208,7 @@ class Worker:
         self.asked = asked
         self.config = None
         self.failed = False
+        self.leaving = False
         self.reports = []
         self.errors = {}
         self.skips = {}
@@ -199,27 +224,35 @@ class Worker:
         reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             writer = reporter._tw  # noqa: SLF001
+            writer.fullwidth = self.asked["width"]
             writer.hasmarkup = self.asked["markup"]
-            if not config.option.usepdb:
-                writer._file = open(os.devnull, "w")  # noqa: SIM115, SLF001
+            if self.asked["stdout"] is None and not config.option.usepdb:
+                writer._file = _Terminal(self.line, self.asked["encoding"])  # noqa: SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
 
     # -- collecting
+
+    def pytest_collectstart(self, collector):
+        import pytest
+
+        if isinstance(collector, pytest.File):
+            self.line.send("collecting", str(getattr(collector, "path", None) or collector.fspath))
 
     def pytest_collectreport(self, report):
         path = report.nodeid.partition("::")[0]
         if report.failed:
             self.errors[path] = self.errors.get(path, "") + str(report.longrepr) + "\n"
         elif report.skipped:
-            self.skips[path] = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self.skips[path] = list(report.longrepr)
 
     def _collected(self, session):
         import pytest
 
         tests = [_described(item, pytest.File) for item in session.items]
-        version = getattr(pytest, "__version__", "")
-        return {"tests": tests, "errors": self.errors, "skips": self.skips, "pytest": version}
+        said = {"tests": tests, "errors": self.errors, "skips": self.skips}
+        inis = getattr(session.config._parser, "_inidict", {})  # noqa: SLF001
+        return dict(said, pytest=getattr(pytest, "__version__", ""), inis=list(inis))
 
     # -- running
 
@@ -230,7 +263,7 @@ class Worker:
 
         gc.freeze()
         waiting = collections.deque()
-        while True:
+        while not self.leaving:
             while not waiting or self.line.has_more():
                 message = self.line.receive()
                 if message is None or message[0] == "finish":
@@ -249,6 +282,7 @@ class Worker:
                     waiting.append(message[1:])
                 self.line.send("dropped", [number for number, _ in waiting])
                 waiting.clear()
+        return True
 
     def _run(self, session, number, follows):
         from _pytest.outcomes import Exit
@@ -276,9 +310,15 @@ class Worker:
     def pytest_runtest_logreport(self, report):
         self.failed = self.failed or report.failed
         if _says_little(report):
-            self.reports.append([report.when, report.duration, getattr(report, "start", 0), getattr(report, "stop", 0)])
+            data = [report.when, report.duration, getattr(report, "start", 0), getattr(report, "stop", 0)]
         else:
             data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+        if self.asked["at_once"]:
+            sys.stdout.flush()
+            self.line.send("report", data)
+            answer = self.line.receive()
+            self.leaving = answer is None or answer[0] == "finish"
+        else:
             self.reports.append(data)
 
     def pytest_sessionstart(self, session):
