@@ -86,9 +86,9 @@ class Worker:
             )
         except OSError as error:
             raise WorkerLost(f"{command[0]} cannot be started: {error.strerror}") from error
-        self._streams: tuple[Any, Any] = (self._process.stdin, self._process.stdout)
-        self._in: int = self._streams[0].fileno()
-        self._out: int = self._streams[1].fileno()
+        streams: tuple[Any, Any] = (self._process.stdin, self._process.stdout)
+        self._streams = streams
+        self._in, self._out = (int(each.fileno()) for each in streams)
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._write(program)
