@@ -47,7 +47,7 @@ class Starter:
         self.config = config
         self.options = options
         self.inis = inis
-        self._started = 0
+        self._folders = 0
         self._early: dict[str, tuple[Worker, Sequence[int]]] = {}
 
     def start_early(self, environment: Environment) -> None:
@@ -66,7 +66,6 @@ class Starter:
         :param files: what to collect; ``None`` for what pytest outside was asked for.
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
-        self._started += 1
         worker, passed = self._early.pop(environment.id) if environment.id in self._early else self._worker(environment)
         worker.send("start", self._message(environment, files, passed))
         return worker
@@ -105,7 +104,7 @@ class Starter:
             "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
             "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
-            "options": self._options(environment),
+            "options": self._options(),
             "inis": list(self.inis),
             "workerinput": self._workerinput(),
             "argv": list(sys.argv),
@@ -117,7 +116,7 @@ class Starter:
             "coverage": self._coverage(),
         }
 
-    def _options(self, environment: Environment) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         given = {
             name: value
             for name, value in vars(self.config.option).items()
@@ -130,14 +129,15 @@ class Starter:
             "override_ini": [*(given.get("override_ini") or ()), *_SETTINGS],
             # Settings of plugins that are only outside.
             "pythonwarnings": [*(given.get("pythonwarnings") or ()), unknown],
-            "basetemp": self._temporary(environment),
+            "basetemp": None,
         }
 
-    def _temporary(self, environment: Environment) -> str:
-        """A folder of this worker's own for ``tmp_path``, below the one that the session has."""
+    def basetemp(self, environment: Environment) -> str:
+        """A folder of a worker's own for ``tmp_path``, below the one that the session has."""
         factory: Any = self.config._tmp_path_factory  # type: ignore[attr-defined]
         name = "".join(letter if letter.isalnum() else "-" for letter in environment.label)
-        return str(factory.getbasetemp() / f"{name}-{self._started}")
+        self._folders += 1
+        return str(factory.getbasetemp() / f"{name}-{self._folders}")
 
     def _workerinput(self) -> dict[str, Any]:
         """What pytest-xdist tells its workers, and plugins look for to know that they are in one."""
