@@ -67,12 +67,12 @@ class Starter:
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
         worker, passed = self._early.pop(environment.id) if environment.id in self._early else self._worker(environment)
-        worker.send("start", self._message(environment, files, passed))
+        worker.send("start", self._message(files, passed))
         return worker
 
     def _worker(self, environment: Environment) -> tuple[Worker, Sequence[int]]:
         """A process in an environment, and the descriptors that it was given."""
-        wrapper = shlex.split(self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or "")
+        wrapper = self._wrapper
         heard = self.options.capture in ("no", "tee-sys")
         # With what wraps it, the process may be anywhere; ours has no descriptors there.
         passed = (os.dup(1),) if heard and not wrapper else ()
@@ -91,7 +91,11 @@ class Starter:
             for descriptor in passed:
                 os.close(descriptor)
 
-    def _message(self, environment: Environment, files: Sequence[str] | None, passed: Sequence[int]) -> dict[str, Any]:
+    @property
+    def _wrapper(self) -> list[str]:
+        return shlex.split(self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or "")
+
+    def _message(self, files: Sequence[str] | None, passed: Sequence[int]) -> dict[str, Any]:
         config = self.config
         invoked = config.invocation_params.dir
         plugins = list(config.option.plugins or ())
@@ -113,6 +117,7 @@ class Starter:
             "pause": bool(config.getoption("maxfail") or config.getoption("stepwise", False)),
             "stdout": passed[0] if passed else None,
             "terminal": None,
+            "wrapped": bool(self._wrapper),
             "coverage": self._coverage(),
         }
 
