@@ -241,7 +241,7 @@ def test_settling_twice_changes_nothing(project: Path) -> None:
     before = wheel.read_bytes(), sdist.read_bytes()
 
     distributions.settle_wheel(wheel, {}, distributions.EPOCH)
-    distributions.settle_sdist(sdist, {}, distributions.EPOCH)
+    distributions.settle_sdist(sdist, {}, distributions.EPOCH, project)
 
     assert (wheel.read_bytes(), sdist.read_bytes()) == before
 

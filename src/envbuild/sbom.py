@@ -8,15 +8,20 @@ word for are properties that begin with ``envbuild:``.
 from __future__ import annotations
 
 import json
+import lzma
+import re
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from packaging.pylock import Package as PylockPackage
+from packaging.pylock import Pylock
 from packaging.utils import canonicalize_name
 
 from envbuild.digest import Digest
@@ -24,12 +29,18 @@ from envbuild.distributions import dist_info
 from envbuild.errors import Damaged, LockError, NotFound
 from envbuild.fingerprint import environment_document
 from envbuild.lock import Artifact, Lock, Package, from_pylock, read_pylock
-from envbuild.requirement import bare_url, without_credentials
+from envbuild.requirement import bare_url, without_credentials_in
 
 SBOM = "sboms/envbuild.cdx.json"
 LOCK = "sboms/pylock.toml"
 
 _LARGEST = 64 << 20
+
+_SIGNED = re.compile(
+    # The token of a conda channel, and what opens a file in the clouds' stores and in other indexes.
+    r"://[^\s?#]*/t/(?!\$\{)[^/\s]+/|://\S*[?&](?:sig|[\w-]*(?:signature|token|password|api_?key))=(?!\$\{)[^&#\s]",
+    re.IGNORECASE,
+)
 _PYPI = "https://pypi.org/simple"
 _LOCAL = "the environment has the files of projects on the machine it was made on, which a lock has no digest of: "
 
@@ -41,26 +52,44 @@ def sboms(lock: bytes, name: str, version: str, *, where: str = "pylock.toml") -
     :param name: what the wheel brings, with its version.
     :raises LockError: it is not a lock, or has credentials in it.
     """
+    made = json.dumps(_document(lock, name, version, where), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return {SBOM: made.encode(), LOCK: lock}
+
+
+def told(metadata: bytes) -> tuple[str, str]:
+    r"""The name and the version that a ``METADATA`` file gives, as they are written there.
+
+    >>> told(b"Metadata-Version: 2.4\nName: Demo.Project\nVersion: 1.0\n\nlong text")
+    ('Demo.Project', '1.0')
+    """
+    headers = BytesHeaderParser().parsebytes(metadata)
+    return str(headers["Name"]), str(headers["Version"])
+
+
+def read(lock: bytes, *, where: str = "pylock.toml") -> tuple[Pylock, Lock | None]:
+    """Read a lock that others are to see: any that PEP 751 allows, and what envbuild knows of it if it is its own.
+
+    :raises LockError: it is not a lock, or has credentials in it.
+    """
     try:
         text = lock.decode()
     except UnicodeDecodeError as error:
         raise LockError(f"{where}: not UTF-8: {error}") from error
-    made = json.dumps(_document(text, name, version, where), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    return {SBOM: made.encode(), LOCK: lock}
-
-
-def _document(text: str, name: str, version: str, where: str) -> dict[str, Any]:
     pylock = read_pylock(text, where=where)
     form = tomllib.loads(text)
-    if any(without_credentials(each) != each for each in _texts(form)):
+    if any(_opens(each) for each in _texts(form)):
         raise LockError(
-            f"{where}: a URL in it has a user or a password, and the lock becomes part of the wheel",
+            f"{where}: a URL in it has a user, a password or a token, and the lock becomes part of what is built",
             hint="take the credentials out of the lock; ${VARIABLE} may stand for them",
         )
+    return pylock, Lock.parse(text, where=where) if "envbuild" in form.get("tool", {}) else None
+
+
+def _document(text: bytes, name: str, version: str, where: str) -> dict[str, Any]:
+    pylock, lock = read(text, where=where)
     own = canonicalize_name(name)
-    properties = {"envbuild:lock": str(Digest.of(text.encode())), "envbuild:lock-made-by": pylock.created_by}
-    if "envbuild" in form.get("tool", {}):
-        lock = Lock.parse(text, where=where)
+    properties = {"envbuild:lock": str(Digest.of(text)), "envbuild:lock-made-by": pylock.created_by}
+    if lock is not None:
         properties |= _identity(lock)
         components = [_component([each]) for each in lock.packages if each.name != own or not _local(each)]
     else:
@@ -100,11 +129,17 @@ def _choices(package: PylockPackage) -> Iterator[Package]:
             yield Package(name=package.name, version=version, artifact=Artifact(kind="sdist", url=url))
 
 
+def _opens(text: str) -> bool:
+    """Whether a text has a URL by which its reader could get in."""
+    return without_credentials_in(text) != text or bool(_SIGNED.search(text))
+
+
 def _texts(form: object) -> Iterator[str]:
     if isinstance(form, str):
         yield form
     elif isinstance(form, Mapping):
-        for each in form.values():
+        for name, each in form.items():
+            yield name
             yield from _texts(each)
     elif isinstance(form, list):
         for each in form:
@@ -218,6 +253,13 @@ class Tested:
     packages: tuple[tuple[str, str | None], ...]
 
 
+_UNREADABLE = (
+    # A zip may be cut off, encrypted, or packed in a way that this Python knows nothing of.
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError),
+    *(ValueError, KeyError, TypeError, AttributeError),
+)
+
+
 def tested(path: Path) -> Tested:
     """Read what a wheel says of its environment.
 
@@ -238,7 +280,7 @@ def tested(path: Path) -> Tested:
                 raise ValueError(f"{name} is larger than any that envbuild writes")
             form = json.loads(wheel.read(name))
         return _tested(form)
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise Damaged(f"{path}: not a wheel of envbuild's making: {error}") from error
 
 
