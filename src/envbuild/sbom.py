@@ -29,7 +29,7 @@ from envbuild.distributions import dist_info
 from envbuild.errors import Damaged, LockError, NotFound
 from envbuild.fingerprint import environment_document
 from envbuild.lock import Artifact, Lock, Package, from_pylock, read_pylock
-from envbuild.requirement import bare_url, without_credentials_in
+from envbuild.requirement import without_credentials_in
 
 SBOM = "sboms/envbuild.cdx.json"
 LOCK = "sboms/pylock.toml"
@@ -37,8 +37,10 @@ LOCK = "sboms/pylock.toml"
 _LARGEST = 64 << 20
 
 _SIGNED = re.compile(
-    # The token of a conda channel, and what opens a file in the clouds' stores and in other indexes.
-    r"://[^\s?#]*/t/(?!\$\{)[^/\s]+/|://\S*[?&](?:sig|[\w-]*(?:signature|token|password|api_?key))=(?!\$\{)[^&#\s]",
+    # The token of a conda channel; elsewhere /t/ is a folder of packages whose names begin so.
+    r"://[^/\s]+/t/[\w-]{16,}/|"
+    # What opens a file in a cloud's store, or in an index.
+    r"://\S*[?&](?:sig|[\w-]*(?:signature|token|password|api_?key))=(?!\$\{)[^&#\s]",
     re.IGNORECASE,
 )
 _PYPI = "https://pypi.org/simple"
@@ -185,7 +187,7 @@ def _component(choices: Sequence[Package]) -> dict[str, Any]:
 
 def _reference(artifact: Artifact) -> dict[str, Any]:
     kind = "vcs" if artifact.kind == "vcs" else "distribution"
-    found = {"type": kind, "url": bare_url(artifact.url or ""), "hashes": _hashes(artifact)}
+    found = {"type": kind, "url": artifact.url, "hashes": _hashes(artifact)}
     if artifact.revision:
         found["comment"] = artifact.revision
     return {key: value for key, value in found.items() if value}
@@ -206,11 +208,11 @@ def _purl(package: Package) -> str:
     if package.kind in ("pip", "wheel"):
         kind = "pypi"
         if artifact.kind == "vcs" and artifact.url:
-            said["vcs_url"] = f"{artifact.vcs or 'git'}+{bare_url(artifact.url)}@{artifact.revision}"
+            said["vcs_url"] = f"{artifact.vcs or 'git'}+{artifact.url}@{artifact.revision}"
         elif artifact.kind == "archive" and artifact.url:
-            said["download_url"] = bare_url(artifact.url)
+            said["download_url"] = artifact.url
         elif package.index and package.index.rstrip("/") != _PYPI:
-            said["repository_url"] = bare_url(package.index)
+            said["repository_url"] = package.index
     elif package.kind == "conda":
         kind = "conda"
         said = {name: package.details.get(name) for name in ("build", "channel", "subdir")}
@@ -276,26 +278,38 @@ def tested(path: Path) -> Tested:
                     f"{path.name} does not say in which environment it was tested",
                     hint="wheels that envbuild.backend builds beside a pylock.toml do",
                 )
-            if wheel.getinfo(name).file_size > _LARGEST:
-                raise ValueError(f"{name} is larger than any that envbuild writes")
-            form = json.loads(wheel.read(name))
-        return _tested(form)
+            found = _tested(json.loads(_content(wheel, name)))
+            lock = f"{dist_info(wheel)}/{LOCK}"
+            if lock in wheel.namelist() and found.lock != str(Digest.of(_content(wheel, lock))):
+                raise ValueError(f"{lock} is not the lock that {name} is about")
     except _UNREADABLE as error:
         raise Damaged(f"{path}: not a wheel of envbuild's making: {error}") from error
+    return found
+
+
+def _content(wheel: zipfile.ZipFile, name: str) -> bytes:
+    if wheel.getinfo(name).file_size > _LARGEST:
+        raise ValueError(f"{name} is larger than any that envbuild writes")
+    return wheel.read(name)
 
 
 def _tested(form: Mapping[str, Any]) -> Tested:
     metadata = form["metadata"]
-    said = {str(each["name"]): str(each["value"]) for each in metadata["properties"]}
-    packages = ((str(each["name"]), each.get("version")) for each in form["components"])
+    said = {str(each["name"]): _shown(each["value"]) for each in metadata["properties"]}
+    packages = ((_shown(each["name"]), each.get("version")) for each in form["components"])
     return Tested(
-        name=str(metadata["component"]["name"]),
-        version=str(metadata["component"]["version"]),
+        name=_shown(metadata["component"]["name"]),
+        version=_shown(metadata["component"]["version"]),
         environment=said.get("envbuild:environment"),
         without_projects=said.get("envbuild:environment-without-projects"),
         unknown=said.get("envbuild:environment-unknown"),
         python=said.get("envbuild:python") or said.get("envbuild:requires-python"),
         platform=said.get("envbuild:platform"),
         lock=said.get("envbuild:lock"),
-        packages=tuple((name, str(version) if version else None) for name, version in packages),
+        packages=tuple((name, _shown(version) if version else None) for name, version in packages),
     )
+
+
+def _shown(value: object) -> str:
+    """A text of somebody's wheel without what would command a terminal."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in str(value))
