@@ -280,6 +280,33 @@ def test_who_wants_the_real_times_keeps_them(project: Path) -> None:
         assert f"{INFO}/{sbom.SBOM}" in archive.namelist()
 
 
+def test_every_python_writes_the_same_bytes(
+    project: Path, interpreters: dict[str, Path], lacking: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    """As long as they compress with the same zlib, which those of one machine do."""
+    found = [interpreters[version] for version in ("3.11", "3.12", "3.13") if version in interpreters]
+    if len(found) < 2:
+        lacking("pythons", "fewer than two Pythons that envbuild runs on were found")
+    (project / "pylock.toml").write_text(FOREIGN)
+    wheel, sdist = build(project), build(project, "sdist")
+    program = (
+        "import sys; from pathlib import Path; from envbuild import distributions as d\n"
+        "w, s = map(Path, sys.argv[1:])\n"
+        "d.settle_wheel(w, {'a': b'a' * 999}, d.EPOCH); d.settle_sdist(s, {'a': b'a' * 999}, d.EPOCH, s.parent)"
+    )
+    made = set()
+    for number, python in enumerate(found):
+        copies = [tmp_path / f"{number}" / each.name for each in (wheel, sdist)]
+        copies[0].parent.mkdir()
+        for each, copy in zip((wheel, sdist), copies, strict=True):
+            copy.write_bytes(each.read_bytes())
+        source = str(Path(distributions.__file__).parent.parent)
+        subprocess.run([python, "-c", program, *copies], check=True, env={"PYTHONPATH": source})
+        made.add(tuple(copy.read_bytes() for copy in copies))
+
+    assert len(made) == 1
+
+
 def test_settling_twice_changes_nothing(project: Path) -> None:
     wheel, sdist = build(project), build(project, "sdist")
     before = wheel.read_bytes(), sdist.read_bytes()
@@ -570,7 +597,7 @@ def test_backend_and_hook_together_add_everything_once(project: Path) -> None:
 def test_the_page_shows_what_is_tested_here() -> None:
     page = (Path(__file__).resolve().parent.parent / "docs/backend.md").read_text(encoding="utf-8")
 
-    for tested in (PROJECT.partition("\n[project]")[0], HOOK):
+    for tested in (PROJECT.partition("\n[project]")[0], WISH + '"check"', HOOK):
         assert f"```toml\n{tested.strip()}\n```" in page
 
 
@@ -712,6 +739,24 @@ def test_what_is_unpacked_from_an_sdist_is_not_compared(project: Path, locked: L
     done = try_build(tmp_path / "unpacked/demo_project-1.0")
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_setting_that_stands_with_the_hook_is_refused_rather_than_overlooked(project: Path) -> None:
+    lay(
+        project,
+        HOOKED.replace("[tool.hatch.build.hooks.envbuild]\n", '[tool.hatch.build.hooks.envbuild]\nlock = "check"\n'),
+    )
+
+    assert "lock belongs under [tool.envbuild.build]" in refused(project)
+
+
+def test_a_document_of_the_projects_own_stays(project: Path) -> None:
+    (project / "pylock.toml").write_text(FOREIGN)
+    (project / "own.spdx.json").write_text("{}")
+    lay(project, PROJECT.replace("packages = [", 'sbom-files = ["own.spdx.json"]\npackages = ['))
+
+    with zipfile.ZipFile(build(project)) as wheel:
+        assert {f"{INFO}/sboms/own.spdx.json", f"{INFO}/{sbom.SBOM}", f"{INFO}/{sbom.LOCK}"} <= set(wheel.namelist())
 
 
 @pytest.mark.parametrize("wish", ['"chek"', "true", '"check"\nother = 1', "[]"])

@@ -22,9 +22,11 @@ class EnvbuildBuildHook(BuildHookInterface[Any]):
         :raises EnvbuildError: it cannot (`envbuild.backend.making.check`).
         """
         if version == "standard" and self.target_name in _TARGETS:
-            from envbuild.backend.making import check
+            from envbuild.backend import making
 
-            check(self.root)
+            if "lock" in self.config:
+                making.refuse(self.root, f"lock belongs under [{making.SETTING}], with or without the hook")
+            making.check(self.root)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Add what it was tested with, and make it the same as everybody's.

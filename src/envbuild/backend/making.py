@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hatchling.bridge.app import Application
 
@@ -16,7 +16,7 @@ from envbuild.errors import DefinitionError, LockError, LockOutdated, Problem
 
 _LOCK = "pylock.toml"
 _WISHES = ("warn", "check", "require")
-_SETTING = "tool.envbuild.build"
+SETTING = "tool.envbuild.build"
 
 
 def check(root: str) -> None:
@@ -34,7 +34,7 @@ def check(root: str) -> None:
     if lock is None:
         if wish == "require":
             raise LockError(
-                f"{root}: there is no {_LOCK}, and [{_SETTING}] requires one",
+                f"{root}: there is no {_LOCK}, and [{SETTING}] requires one",
                 hint="run 'envbuild lock' and commit the lock",
             )
         return
@@ -51,6 +51,14 @@ def check(root: str) -> None:
         if wish != "warn":
             raise LockOutdated(said, hint=hint)
         Application().display_warning(f"warning: {said}\nhint: {hint}")
+
+
+def refuse(root: str, said: str) -> NoReturn:
+    """Say what is wrong in the project's settings.
+
+    :raises DefinitionError: with that.
+    """
+    raise DefinitionError(Problem(str(Path(root, "pyproject.toml")), None, said))
 
 
 def settle_built(root: str, directory: str, name: str) -> None:
@@ -135,13 +143,11 @@ def _all_or_nothing(archive: Path) -> Iterator[None]:
 
 def _wish(root: Path) -> str:
     """What the project wants of its lock."""
-    file = root / "pyproject.toml"
-    form: Any = tomllib.loads(file.read_text(encoding="utf-8"))
-    for name in _SETTING.split("."):
+    form: Any = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    for name in SETTING.split("."):
         form = form.get(name, {}) if isinstance(form, dict) else {}
     if not isinstance(form, dict) or set(form) - {"lock"} or form.get("lock", "warn") not in _WISHES:
-        said = f"[{_SETTING}] has lock, which is one of {', '.join(_WISHES)}, and nothing else"
-        raise DefinitionError(Problem(str(file), None, said))
+        refuse(str(root), f"[{SETTING}] has lock, which is one of {', '.join(_WISHES)}, and nothing else")
     return str(form.get("lock", "warn"))
 
 
