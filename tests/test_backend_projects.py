@@ -38,7 +38,7 @@ PROJECTS = {
 
 BUILDERS = (
     *("pip", "hatch", "hatchling", "hatch-vcs", "hatch-fancy-pypi-readme", "editables", "setuptools"),
-    *("jupyter-client", "babel", "installer", "twine"),
+    *("jupyter-client", "babel", "installer", "twine", "cyclonedx-python-lib[json-validation]"),
 )
 """What builds them and looks at what was built."""
 
@@ -65,7 +65,21 @@ created-by = "another-tool"
 [[packages]]
 name = "iris"
 version = "1.2"
+index = "https://pypi.corp.test/simple"
+marker = "sys_platform == 'linux'"
 wheels = [{url = "https://pypi.corp.test/iris-1.2-py3-none-any.whl", hashes = {sha256 = "WWWW"}}]
+
+[[packages]]
+name = "here"
+directory = {path = "here"}
+
+[[packages]]
+name = "elsewhere"
+vcs = {type = "git", url = "https://git.corp.test/elsewhere", commit-id = "0123456789012345678901234567890123456789"}
+
+[[packages]]
+name = "packed"
+archive = {url = "https://files.corp.test/packed.zip", hashes = {sha256 = "WWWW"}}
 """.replace("WWWW", "a" * 64)
 
 
@@ -211,6 +225,19 @@ def test_what_is_built_is_accepted_by_those_who_check_and_install(builders: Path
     for folder in ("installer", "pip", "uv"):
         (found,) = (tmp_path / folder).rglob("small-1.0.dist-info/sboms/pylock.toml")
         assert found.read_text() == LOCK
+
+
+def test_the_document_is_what_cyclonedx_asks_for(builders: Path, small: Path) -> None:
+    (wheel,) = build(builders, small, "envbuild.backend", "wheel")
+    program = (
+        "import sys, zipfile\n"
+        "from cyclonedx.schema import SchemaVersion\n"
+        "from cyclonedx.validation.json import JsonStrictValidator\n"
+        "text = zipfile.ZipFile(sys.argv[1]).read('small-1.0.dist-info/sboms/envbuild.cdx.json').decode()\n"
+        "print(JsonStrictValidator(SchemaVersion.V1_6).validate_str(text))\n"
+    )
+
+    assert run(builders / "python", "-c", program, wheel) == "None\n"
 
 
 @pytest.mark.parametrize("setting", ["", "dev-mode-exact = true"])

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement as Pep508
 from envbuild import reading
 from envbuild.definition import Definition
 from envbuild.digest import Digest
-from envbuild.errors import DefinitionError
+from envbuild.errors import EnvbuildError
 from envbuild.fingerprint import lock_document
 from envbuild.lock import Lock
 
@@ -49,7 +49,7 @@ def outdated(lock: Lock, root: Path) -> tuple[str, ...]:
         return (f"{name} is not there any more",)
     try:
         definition = reading.read(root / name)
-    except DefinitionError as error:
+    except EnvbuildError as error:
         return (f"{name} cannot be read: {error}",)
     changed = changed_inputs(lock, root)
     if lock_document(definition).digest != lock.made_from:
