@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import gc
 import os
 from collections.abc import Generator, Iterator, Sequence
 from fnmatch import fnmatch
@@ -15,7 +17,7 @@ from envbuild.pytest_plugin import marks
 from envbuild.pytest_plugin.environments import Environments, located
 from envbuild.pytest_plugin.inside import Inside, SkippedInside
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
-from envbuild.pytest_plugin.starting import Starter
+from envbuild.pytest_plugin.starting import Starter, measures
 
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.inside import Following
@@ -25,25 +27,40 @@ if TYPE_CHECKING:
 class Hosting:
     """Hosts tests in environments for one session.
 
-    :param everywhere: the environments for all tests that have no mark, as `located` gives them.
+    :param options: those of the command line, as far as they are known.
+    :param inis: the settings that only we know.
     """
 
-    def __init__(self, config: pytest.Config, everywhere: Sequence[str], inis: Sequence[str]) -> None:
+    def __init__(self, config: pytest.Config, options: argparse.Namespace, inis: Sequence[str]) -> None:
         self.config = config
-        self.everywhere = list(dict.fromkeys(everywhere))
+        self.options = options
+        self.everywhere = _asked(config, options)
         self.environments = Environments(
             config.rootpath,
-            offline=bool(config.getoption("envbuild_offline")),
-            locked=bool(config.getoption("envbuild_locked")),
+            wanted=("pytest", "coverage") if measures(options) else ("pytest",),
+            offline=options.envbuild_offline,
+            locked=options.envbuild_locked,
             progress=_Told(config),
         )
-        self.starter = Starter(config, self.environments, inis)
+        self.starter = Starter(config, options, inis)
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
         self._unheard: set[str] = set()
         self._marked: dict[Path, Marked] = {}
         self._positions: dict[pytest.Item, int] = {}
         self._following: dict[pytest.Item, Following] = {}
+
+    def start_early(self) -> None:
+        """Start workers in environments that are at hand, while pytest is still being set up here."""
+        for spec in self.everywhere:
+            environment = self.environments.at_hand(spec)
+            if environment is not None:
+                self.starter.start_early(environment)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Now all options are known."""
+        self.options = self.starter.options = config.option
 
     # -- finding out which tests there are
 
@@ -54,12 +71,12 @@ class Hosting:
         """
         if spec not in self.insides:
             environment = self.environments.get(spec)
-            limit = self.config.getoption("envbuild_timeout") or float(self.config.getini("envbuild_timeout") or 0)
+            limit = self.options.envbuild_timeout or float(self.config.getini("envbuild_timeout") or 0)
             self.insides[spec] = Inside(
                 environment,
                 spec,
                 self.config,
-                lambda files, ignored: self.starter.start(environment, files, ignored),
+                self.starter,
                 everywhere=spec in self.everywhere,
                 files=files,
                 limit=limit or None,
@@ -103,16 +120,24 @@ class Hosting:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Look which environments are named, before anything is collected, and which settings they know, after it."""
+        """Look which environments are named, before anything is collected, and have them all collect at once."""
         self.look(session.config.args)
+        try:
+            self.begin()
+        except EnvbuildError as error:
+            raise pytest.UsageError(error.message) from error
         result = yield
-        # Those who collect for us see to it that there are no settings that nobody knows.
+        self._know_settings()
+        return result
+
+    def _know_settings(self) -> None:
+        """Take on the settings that plugins inside know, before pytest looks for those that nobody knows."""
+        # Those who collect for us look too.
         elsewhere = self.config.pluginmanager.has_plugin("dsession")
         known = set(self.config.inicfg) if elsewhere else {name for each in self.insides.values() for name in each.inis}
         parser: Any = self.config._parser
         for name in sorted(known.difference(parser._inidict)):
             parser.addini(name, "of a plugin inside an environment")
-        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
@@ -183,9 +208,14 @@ class Hosting:
         """Run the tests, and end the workers before anything is made of what they have left."""
         if not hasattr(session.config, "workerinput"):
             self._number(session.items)
+        if all(isinstance(each, InsideTest) for each in session.items):
+            # What is here now stays to the end; nothing that tests do here could be hidden by that.
+            gc.freeze()
         try:
             return (yield)
         finally:
+            for inside in self.insides.values():
+                inside.ask_to_finish()
             for inside in self.insides.values():
                 trouble = inside.finish()
                 if trouble:
@@ -228,7 +258,9 @@ class Hosting:
     def pytest_unconfigure(self) -> None:
         """Let go of the environments; workers are ended already, unless pytest came to grief."""
         for inside in self.insides.values():
+            inside.ask_to_finish()
             inside.finish()
+        self.starter.close()
         self.environments.close()
 
     # -- telling
@@ -255,6 +287,12 @@ class Hosting:
         for trouble in self.trouble:
             terminalreporter.section("envbuild", red=True)
             terminalreporter.write_line(trouble)
+
+
+def _asked(config: pytest.Config, options: argparse.Namespace) -> list[str]:
+    """The environments for all tests that have no mark, as `located` gives them."""
+    given = [located(each, config.invocation_params.dir) for each in options.envbuild or ()]
+    return list(dict.fromkeys(given or (located(each, config.rootpath) for each in config.getini("envbuild"))))
 
 
 class Unavailable(pytest.File):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.nodes import InsideTest
+    from envbuild.pytest_plugin.starting import Starter
 
     Following = InsideTest | None | Literal["more"]
     """What a worker is to run next: nothing, or something that is not known yet."""
@@ -94,8 +95,7 @@ class Inside:
     :param environment: the environment.
     :param spec: what it is asked for by, as `located` gives it.
     :param everywhere: whether it is for all tests, rather than for those only whose mark names it.
-    :param start: starts a worker; is given the files to collect, or ``None`` for what was asked for, and those to be
-        left out.
+    :param files: those to be collected there; ``None`` for what pytest was asked for.
     :param limit: the seconds that a test may take.
     :ivar inis: the settings that the pytest inside knows.
     :ivar lost: why there is nothing to be had from it; empty if there is.
@@ -106,7 +106,7 @@ class Inside:
         environment: Environment,
         spec: str,
         config: pytest.Config,
-        start: Callable[[Sequence[str] | None, Sequence[str]], Worker],
+        starter: Starter,
         *,
         everywhere: bool,
         files: Sequence[str] | None,
@@ -120,7 +120,7 @@ class Inside:
         self.files = files
         self.inis: list[str] = []
         self._limit = limit
-        self._start = start
+        self._starter = starter
         self._ahead = 1 if at_once(config) else _AHEAD
         self._worker: Worker | None = None
         self.lost = ""
@@ -142,7 +142,7 @@ class Inside:
         :raises WorkerLost: it cannot be started.
         """
         if self._worker is None and not self._is_collected:
-            self._worker = self._start(self.files, list(self._crashed))
+            self._worker = self._starter.start(self.environment, self.files, list(self._crashed))
 
     def paths(self) -> set[Path]:
         """The files of which the worker has anything to say."""
@@ -228,7 +228,7 @@ class Inside:
                 self._send(worker, coming)
             while (message := self._said("report", "done"))[0] == "report":
                 yield self._report(item, message[1])
-                worker.send("seen")
+                worker.send("report")
         except WorkerLost as error:
             self._lose()
             yield self._crash(item, str(error), started)
@@ -240,7 +240,7 @@ class Inside:
         """Start another worker in the place of one that was lost, and have it collect what is still to be run."""
         items = item.session.items
         left = {str(each.path) for each in items[items.index(item) :] if getattr(each, "inside", None) is self}
-        self._worker = self._start(sorted(left), ())
+        self._worker = self._starter.start(self.environment, sorted(left))
         self._take(self._said("collected"))
         return self._worker
 
@@ -267,7 +267,7 @@ class Inside:
         :raises WorkerLost: it will say nothing more.
         """
         while self._worker is not None:
-            message = self._worker.receive(self._limit)
+            message = self._worker.receive(self._limit, more=len(self._outstanding) > _AHEAD // 4)
             if message[0] in kinds:
                 return message
             self._heed(message)
@@ -281,6 +281,8 @@ class Inside:
                 self._collecting = path
             case ["written", text]:
                 self._write(text)
+            case ["basetemp"] if self._worker is not None:
+                self._worker.send("basetemp", self._starter.basetemp(self.environment))
             case ["warning", told]:
                 self._warn(told)
             case ["dropped", numbers]:
@@ -305,8 +307,13 @@ class Inside:
         """Why something inside wants no more tests to be run; empty if nothing does."""
         return self._told[0] if self._told else ""
 
+    def ask_to_finish(self) -> None:
+        """Have the worker end; `finish` waits for it."""
+        if self._worker is not None:
+            self._worker.send("finish")
+
     def finish(self) -> str:
-        """End the worker, which tears down what is left.
+        """Wait for the end of the worker, which tears down what is left.
 
         :returns: what went wrong with that; empty if nothing did.
         """

@@ -6,6 +6,7 @@ tests, counting failures, distributing, measuring, and writing reports.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -16,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from envbuild.pytest_plugin.environments import Environment, Environments
+from envbuild.pytest_plugin.environments import Environment
 from envbuild.pytest_plugin.inside import at_once
-from envbuild.pytest_plugin.lending import lent
 from envbuild.pytest_plugin.worker import Worker
 
 _OUTSIDE: dict[str, Any] = {
@@ -40,14 +40,26 @@ _NOT_PASSED_ON = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 class Starter:
     """Starts workers for a session.
 
+    :param options: those of the command line, as far as they are known.
     :param inis: the settings that only the plugin outside knows.
     """
 
-    def __init__(self, config: pytest.Config, environments: Environments, inis: Sequence[str]) -> None:
+    def __init__(self, config: pytest.Config, options: argparse.Namespace, inis: Sequence[str]) -> None:
         self.config = config
-        self.environments = environments
+        self.options = options
         self.inis = inis
-        self._started = 0
+        self._folders = 0
+        self._early: dict[str, tuple[Worker, Sequence[int]]] = {}
+
+    def start_early(self, environment: Environment) -> None:
+        """Start a worker, which imports pytest while this one is still being set up; `start` makes use of it."""
+        self._early[environment.id] = self._worker(environment)
+
+    def close(self) -> None:
+        """End what was started early for nothing."""
+        for worker, _ in self._early.values():
+            worker.kill()
+        self._early.clear()
 
     def start(self, environment: Environment, files: Sequence[str] | None, ignored: Sequence[str] = ()) -> Worker:
         """Start a worker, which begins to collect.
@@ -56,34 +68,37 @@ class Starter:
         :param ignored: files that are not to be collected.
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
-        self._started += 1
-        wanted = ["pytest", "coverage"] if self._measured() else ["pytest"]
-        interpreter = environment.image.interpreter
-        wrapper = shlex.split(str(self.config.getoption("envbuild_wrapper") or ""))
-        capture = self.config.getoption("capture")
-        heard = capture != "fd"
+        worker, passed = self._early.pop(environment.id) if environment.id in self._early else self._worker(environment)
+        worker.send("start", self._message(files, ignored, passed))
+        return worker
+
+    def _worker(self, environment: Environment) -> tuple[Worker, Sequence[int]]:
+        """A process in an environment, and the descriptors that it was given."""
+        wrapper = self._wrapper
+        heard = self.options.capture != "fd"
         # With what wraps it, the process may be anywhere; ours has no descriptors there.
         passed = (os.dup(1),) if heard and not wrapper else ()
         try:
-            return Worker(
-                [*wrapper, str(interpreter)],
+            worker = Worker(
+                [*wrapper, environment.interpreter],
                 {name: value for name, value in environment.process_variables.items() if not _is_ours(name)},
-                self._message(environment, files, ignored, lent(wanted, environment, self.environments), passed),
+                self.config.invocation_params.dir,
+                environment.lent,
                 masked=environment.masked,
                 heard=heard,
                 passed=passed,
             )
+            return worker, passed
         finally:
             for descriptor in passed:
                 os.close(descriptor)
 
+    @property
+    def _wrapper(self) -> list[str]:
+        return shlex.split(self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or "")
+
     def _message(
-        self,
-        environment: Environment,
-        files: Sequence[str] | None,
-        ignored: Sequence[str],
-        packages: Sequence[str],
-        passed: Sequence[int],
+        self, files: Sequence[str] | None, ignored: Sequence[str], passed: Sequence[int]
     ) -> dict[str, Any]:
         config = self.config
         invoked = config.invocation_params.dir
@@ -95,10 +110,9 @@ class Starter:
             "directory": str(invoked),
             # As with `pytest`, unless it was `python -m pytest`, which has the folder first.
             "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
-            "lent": list(packages),
             "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
-            "options": self._options(environment, ignored),
+            "options": self._options(ignored),
             "inis": list(self.inis),
             "workerinput": self._workerinput(),
             "argv": list(sys.argv),
@@ -110,10 +124,11 @@ class Starter:
             "at_once": at_once(config),
             "stdout": passed[0] if passed else None,
             "terminal": None,
+            "wrapped": bool(self._wrapper),
             "coverage": self._coverage(),
         }
 
-    def _options(self, environment: Environment, ignored: Sequence[str]) -> dict[str, Any]:
+    def _options(self, ignored: Sequence[str]) -> dict[str, Any]:
         given = {
             name: value
             for name, value in vars(self.config.option).items()
@@ -126,15 +141,16 @@ class Starter:
             "override_ini": [*(given.get("override_ini") or ()), *_SETTINGS],
             # Settings of plugins that are only outside.
             "pythonwarnings": [*(given.get("pythonwarnings") or ()), unknown],
-            "basetemp": self._temporary(environment),
+            "basetemp": None,
             "ignore": [*(given.get("ignore") or ()), *ignored],
         }
 
-    def _temporary(self, environment: Environment) -> str:
-        """A folder of this worker's own for ``tmp_path``, below the one that the session has."""
+    def basetemp(self, environment: Environment) -> str:
+        """A folder of a worker's own for ``tmp_path``, below the one that the session has."""
         factory: Any = self.config._tmp_path_factory  # type: ignore[attr-defined]
         name = "".join(letter if letter.isalnum() else "-" for letter in environment.label)
-        return str(factory.getbasetemp() / f"{name}-{self._started}")
+        self._folders += 1
+        return str(factory.getbasetemp() / f"{name}-{self._folders}")
 
     def _workerinput(self) -> dict[str, Any]:
         """What pytest-xdist tells its workers, and plugins look for to know that they are in one."""
@@ -148,12 +164,9 @@ class Starter:
 
         return any(each.name == name or each.value == name for each in entry_points(group="pytest11"))
 
-    def _measured(self) -> bool:
-        return bool(self.config.getoption("cov_source", None)) and not self.config.getoption("no_cov", False)
-
     def _coverage(self) -> dict[str, Any] | None:
         """What the worker is to measure for pytest-cov, which combines all files of that name when it is done."""
-        if not self._measured():
+        if not measures(self.options):
             return None
         plugin: Any = self.config.pluginmanager.get_plugin("_cov")
         controller = plugin and plugin.cov_controller
@@ -167,6 +180,11 @@ class Starter:
             "data_file": os.path.abspath(controller.cov.config.data_file),  # noqa: PTH100
             "data_suffix": True,
         }
+
+
+def measures(options: argparse.Namespace) -> bool:
+    """Whether pytest-cov measures which lines are executed."""
+    return bool(getattr(options, "cov_source", None)) and not getattr(options, "no_cov", False)
 
 
 def _is_ours(variable: str) -> bool:

@@ -6,10 +6,12 @@ library and pytest only, Python 3.8 and later; pytest is the environment's own, 
 
 A message is a JSON list behind its length in four bytes. The plugin says::
 
-    ["start", {…}]           once: how pytest is to be set up (see `main`)
+    ["prepare", FOLDERS]     once: what comes last on the path, so that pytest can be imported meanwhile
+    ["start", {…}]           once: how pytest is to be set up (see `_settle` and `_test`)
     ["run", NUMBER, NEXT]    run a test. NEXT is the number of the one that will come after it here, null if it is the
                              last, "more" if others will come that are not known yet
-    ["seen"]                 a report has been shown, and the test may go on
+    ["basetemp", FOLDER]     the answer to such a question: where `tmp_path` may lie
+    ["report"]               such a report has been shown, and the test may go on
     ["finish"]               end, as soon as the test that goes on is done
 
 and the worker::
@@ -18,8 +20,9 @@ and the worker::
     ["collecting", PATH]          what of all files comes next
     ["collected", {…}]            all tests, in the order in which pytest would run them here; errors and skips by file
     ["done", NUMBER, [REPORT…]]   a test has been run
-    ["report", REPORT]            one of them, if what tests print is to be seen in its place among them; see "seen"
+    ["report", REPORT]            one of them, if what tests print is to be seen in its place among them; it is answered
     ["dropped", [NUMBER…]]        a test has failed, and these, which were to follow, are left until told again
+    ["basetemp"]                  a question, asked when a test needs it
     ["warning", {…}]
     ["written", TEXT]             what plugins write to the terminal
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
@@ -95,11 +98,12 @@ def main():
     # Whatever prints to the worker's own output must not be taken for a message.
     os.dup2(2, 1)
     line.send("ready", {"python": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable})
-    message = line.receive()
-    if message is None:
-        return
-    asked = message[1]
     try:
+        _prepare(line.receive())
+        message = line.receive()
+        if message is None:
+            return
+        asked = message[1]
         _settle(asked)
         measured = _measuring(asked.get("coverage"))
         _test(line, asked)
@@ -112,6 +116,15 @@ def main():
         line.send("finished")
 
 
+def _prepare(message):
+    """Import pytest, which is there already or lent."""
+    # The first entry stands for the folder that a command of `python -c` was given in.
+    del sys.path[0]
+    if message is not None:
+        sys.path += message[1]
+        import pytest  # noqa: F401
+
+
 def _settle(asked):
     """Be where the tests are to run, with the path that pytest has there."""
     os.chdir(asked["directory"])
@@ -121,9 +134,7 @@ def _settle(asked):
     if asked.get("terminal"):
         for descriptor in (0, 1):
             _redirect(asked["terminal"], descriptor)
-    # The first entry stands for the folder that a command of `python -c` was given in.
-    sys.path[:1] = asked["path"]
-    sys.path += asked["lent"]
+    sys.path[:0] = asked["path"]
     sys.dont_write_bytecode = asked["dont_write_bytecode"]
     sys.argv = asked["argv"]
 
@@ -207,8 +218,8 @@ class Worker:
         self.line = line
         self.asked = asked
         self.config = None
+        self.waiting = collections.deque()
         self.failed = False
-        self.leaving = False
         self.reports = []
         self.errors = {}
         self.skips = {}
@@ -230,6 +241,33 @@ class Worker:
                 writer._file = _Terminal(self.line, self.asked["encoding"])  # noqa: SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
+        self._share_basetemp(getattr(config, "_tmp_path_factory", None))
+
+    def _share_basetemp(self, factory):
+        """Make temporary folders where pytest outside makes its own, once a test needs one."""
+        if factory is None or factory._given_basetemp is not None or self.asked["wrapped"]:
+            return
+        make = factory.getbasetemp
+
+        def getbasetemp():
+            if factory._given_basetemp is None:
+                factory._given_basetemp = type(self.config.rootpath)(self._ask("basetemp"))
+            return make()
+
+        factory.getbasetemp = getbasetemp
+
+    def _ask(self, question, *said):
+        """Wait for the answer; `None` if there is to be none, because all is to end."""
+        self.line.send(question, *said)
+        while True:
+            message = self.line.receive()
+            if message is None:
+                raise EOFError("nobody is there any more")
+            if message[0] == question:
+                return message[-1]
+            self.waiting.append(message)
+            if message[0] == "finish":
+                return None
 
     # -- collecting
 
@@ -262,27 +300,25 @@ class Worker:
         import gc
 
         gc.freeze()
-        waiting = collections.deque()
-        while not self.leaving:
-            while not waiting or self.line.has_more():
-                message = self.line.receive()
-                if message is None or message[0] == "finish":
-                    return True
-                waiting.append(message[1:])
-            number, follows = waiting.popleft()
+        while self._listen():
+            _, number, follows = self.waiting.popleft()
             self._run(session, number, follows)
             if session.shouldstop or session.shouldfail:
                 self.line.send("stop", str(session.shouldstop or session.shouldfail))
-                return True
-            if waiting and self.failed and self.asked["pause"]:
-                while self.line.has_more():
-                    message = self.line.receive()
-                    if message is None or message[0] == "finish":
-                        return True
-                    waiting.append(message[1:])
-                self.line.send("dropped", [number for number, _ in waiting])
-                waiting.clear()
+                break
+            if self.failed and self.asked["pause"] and (self.waiting or self.line.has_more()) and self._listen():
+                self.line.send("dropped", [number for _, number, _ in self.waiting])
+                self.waiting.clear()
         return True
+
+    def _listen(self):
+        """Take in what there is to be run, and wait until there is something; `False` if there will be nothing."""
+        while not self.waiting or self.line.has_more():
+            message = self.line.receive()
+            if message is None:
+                return False
+            self.waiting.append(message)
+        return all(message[0] != "finish" for message in self.waiting)
 
     def _run(self, session, number, follows):
         from _pytest.outcomes import Exit
@@ -315,9 +351,7 @@ class Worker:
             data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
         if self.asked["at_once"]:
             sys.stdout.flush()
-            self.line.send("report", data)
-            answer = self.line.receive()
-            self.leaving = answer is None or answer[0] == "finish"
+            self._ask("report", data)
         else:
             self.reports.append(data)
 
