@@ -117,7 +117,7 @@ class Stage:
 
     def alone(self, *words: str | Path) -> Said:
         """Run the environment's own pytest."""
-        python = self.park.environment(self.own).image.interpreter
+        python = self.park.environment(self.own).interpreter
         base = self.folder / f"alone-{len(list(self.folder.glob('alone-*')))}"
         return _said(self.pytester.run(python, "-m", "pytest", f"--basetemp={base}", *words, timeout=120))
 

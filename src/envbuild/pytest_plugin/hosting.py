@@ -126,15 +126,20 @@ class Hosting:
             self.begin()
         except EnvbuildError as error:
             raise pytest.UsageError(error.message) from error
-        result = yield
-        self._know_settings()
+        # pytest 9 has given it another name.
+        settings = vars(self.config).get("_inicfg") or vars(self.config).get("inicfg")
+        known = set(settings or ()) if self.everywhere or self._marked else set()
+        try:
+            result = yield
+            # Where others collect for us, they look too.
+            if not self.config.pluginmanager.has_plugin("dsession"):
+                known = {name for each in self.insides.values() for name in each.inis}
+        finally:
+            self._know_settings(known)
         return result
 
-    def _know_settings(self) -> None:
+    def _know_settings(self, known: set[str]) -> None:
         """Take on the settings that plugins inside know, before pytest looks for those that nobody knows."""
-        # Those who collect for us look too.
-        elsewhere = self.config.pluginmanager.has_plugin("dsession")
-        known = set(self.config.inicfg) if elsewhere else {name for each in self.insides.values() for name in each.inis}
         parser: Any = self.config._parser
         for name in sorted(known.difference(parser._inidict)):
             parser.addini(name, "of a plugin inside an environment")

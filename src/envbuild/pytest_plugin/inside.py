@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from _pytest._code.code import TerminalRepr
 from _pytest.outcomes import Skipped
 
 from envbuild.pytest_plugin import marks
@@ -23,6 +24,8 @@ from envbuild.pytest_plugin.environments import Environment, located
 from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
+    from _pytest._io import TerminalWriter
+
     from envbuild.pytest_plugin.nodes import InsideTest
     from envbuild.pytest_plugin.starting import Starter
 
@@ -285,9 +288,10 @@ class Inside:
                 self._worker.send("basetemp", self._starter.basetemp(self.environment))
             case ["warning", told]:
                 self._warn(told)
-            case ["dropped", numbers]:
-                dropped = set(numbers)
-                self._outstanding = {key: None for key in self._outstanding if self._numbers[key] not in dropped}
+            case ["paused"] if self._worker is not None:
+                # The one that it was told of first is the one that it is at.
+                self._outstanding = dict.fromkeys(list(self._outstanding)[:1])
+                self._worker.send("paused")
             case ["stop", reason]:
                 self._told.append(reason)
             case ["exit", reason, code]:
@@ -338,7 +342,14 @@ class Inside:
                 duration=duration, start=start, stop=stop,
             )  # fmt: skip
         else:
-            report = self.config.hook.pytest_report_from_serializable(config=self.config, data=_restored(told, item))
+            is_text = told.pop("is_text", True)
+            restored = _restored(told, item)
+            report = self.config.hook.pytest_report_from_serializable(config=self.config, data=restored)
+            if report is None:
+                # Of a kind that only the pytest inside has.
+                report = pytest.TestReport._from_json(restored)
+            if isinstance(report.longrepr, str) and not is_text:
+                report.longrepr = _Shown(report.longrepr)
         return self._signed(report)
 
     def _signed(self, report: Any) -> Any:
@@ -386,6 +397,25 @@ def at_once(config: pytest.Config) -> bool:
     return bool(config.getoption("capture") != "fd" or config.getoption("setupshow") or live_log)
 
 
+class _Shown(TerminalRepr):
+    """What a collector says of its test's failure, as text: it has no message for the summary."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def toterminal(self, tw: TerminalWriter) -> None:
+        tw.line(self.text)
+
+
+class _Verbatim(str):
+    """A text that was made by ``repr`` already."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def _restored(told: dict[str, Any], item: InsideTest) -> dict[str, Any]:
     """A report as pytest wrote it, with its tuples again, and the test's name as it is outside."""
     told["nodeid"] = item.nodeid
@@ -393,6 +423,8 @@ def _restored(told: dict[str, Any], item: InsideTest) -> dict[str, Any]:
     told["keywords"] = dict.fromkeys(item.keywords, 1)
     told["sections"] = [tuple(each) for each in told["sections"]]
     told["user_properties"] = [tuple(each) for each in told["user_properties"]]
+    for name in told.get("_subtest.context", {}).get("kwargs", ()):
+        told["_subtest.context"]["kwargs"][name] = _Verbatim(told["_subtest.context"]["kwargs"][name])
     if isinstance(told["longrepr"], list):
         told["longrepr"] = tuple(told["longrepr"])
     return told

@@ -97,9 +97,7 @@ class Starter:
     def _wrapper(self) -> list[str]:
         return shlex.split(self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or "")
 
-    def _message(
-        self, files: Sequence[str] | None, ignored: Sequence[str], passed: Sequence[int]
-    ) -> dict[str, Any]:
+    def _message(self, files: Sequence[str] | None, ignored: Sequence[str], passed: Sequence[int]) -> dict[str, Any]:
         config = self.config
         invoked = config.invocation_params.dir
         plugins = list(config.option.plugins or ())

@@ -11,7 +11,7 @@ A message is a JSON list behind its length in four bytes. The plugin says::
     ["run", NUMBER, NEXT]    run a test. NEXT is the number of the one that will come after it here, null if it is the
                              last, "more" if others will come that are not known yet
     ["basetemp", FOLDER]     the answer to such a question: where `tmp_path` may lie
-    ["report"]               such a report has been shown, and the test may go on
+    ["report"], ["paused"]   the answers to those
     ["finish"]               end, as soon as the test that goes on is done
 
 and the worker::
@@ -21,7 +21,7 @@ and the worker::
     ["collected", {…}]            all tests, in the order in which pytest would run them here; errors and skips by file
     ["done", NUMBER, [REPORT…]]   a test has been run
     ["report", REPORT]            one of them, if what tests print is to be seen in its place among them; it is answered
-    ["dropped", [NUMBER…]]        a test has failed, and these, which were to follow, are left until told again
+    ["paused"]                    a test has failed, so what was to follow is left until told again; this is answered
     ["basetemp"]                  a question, asked when a test needs it
     ["warning", {…}]
     ["written", TEXT]             what plugins write to the terminal
@@ -220,6 +220,7 @@ class Worker:
         self.config = None
         self.waiting = collections.deque()
         self.failed = False
+        self.has_parts = False
         self.reports = []
         self.errors = {}
         self.skips = {}
@@ -306,9 +307,6 @@ class Worker:
             if session.shouldstop or session.shouldfail:
                 self.line.send("stop", str(session.shouldstop or session.shouldfail))
                 break
-            if self.failed and self.asked["pause"] and (self.waiting or self.line.has_more()) and self._listen():
-                self.line.send("dropped", [number for _, number, _ in self.waiting])
-                self.waiting.clear()
         return True
 
     def _listen(self):
@@ -325,7 +323,7 @@ class Worker:
 
         item = session.items[number]
         self.reports = []
-        self.failed = False
+        self.failed = self.has_parts = False
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._following(session, follows))
         except Exit as error:
@@ -334,6 +332,10 @@ class Worker:
         except KeyboardInterrupt:
             self.line.send("interrupted")
             raise
+        if self.failed and self.asked["pause"]:
+            # Whether the others are to be run depends on who counts.
+            self._ask("paused")
+            self.waiting = collections.deque(message for message in self.waiting if message[0] == "finish")
         self.line.send("done", number, self.reports)
 
     def _following(self, session, follows):
@@ -345,10 +347,17 @@ class Worker:
 
     def pytest_runtest_logreport(self, report):
         self.failed = self.failed or report.failed
+        kind = type(report).__name__
+        if kind == "TestReport" and self.has_parts and report.when == "call":
+            # By this pytest finds out that a part of the test has failed.
+            self.config.hook.pytest_report_teststatus(report=report, config=self.config)
+            self.failed = self.failed or report.failed
+        self.has_parts = self.has_parts or kind != "TestReport"
         if _says_little(report):
             data = [report.when, report.duration, getattr(report, "start", 0), getattr(report, "stop", 0)]
         else:
             data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+            data["is_text"] = isinstance(report.longrepr, str)
         if self.asked["at_once"]:
             sys.stdout.flush()
             self._ask("report", data)
