@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import pytest
@@ -36,7 +38,8 @@ def test_xdist_shares_out_what_runs_in_an_environment(stage: Stage, dist: str) -
 
 
 def test_xdist_says_what_plain_pytest_says(stage: Stage) -> None:
-    stage.lay({"test_shared.py": "import pytest\n@pytest.mark.parametrize('n', range(4))\ndef test_n(n): assert n < 2\n"})
+    suite = "import pytest\n@pytest.mark.parametrize('n', range(4))\ndef test_n(n): assert n < 2\n"
+    stage.lay({"test_shared.py": suite})
 
     said = stage.inside("-n", "2", "-rA")
 
@@ -60,7 +63,7 @@ def test_nothing_of_the_host_is_visible_inside(stage: Stage) -> None:
             "test_visible.py": """
 import importlib.metadata, importlib.util, json, pathlib, sys
 def test_visible():
-    names = sorted(each.metadata["Name"].lower() for each in importlib.metadata.distributions())
+    names = sorted(each.metadata["Name"].lower().replace("_", "-") for each in importlib.metadata.distributions())
     modules = [str(getattr(each, "__file__", "")) for each in sys.modules.values()]
     found = {"path": sys.path, "modules": modules, "names": names, "uv": bool(importlib.util.find_spec("uv"))}
     pathlib.Path("seen.json").write_text(json.dumps(found))
@@ -71,15 +74,15 @@ def test_visible():
     for words in ([], ["-n", "1"]):
         assert stage.inside(*words).code == 0
         seen = json.loads((stage.folder / "seen.json").read_text())
-        has = {each.name for each in stage.park.environment(stage.own).lock.packages}
+        has = set(stage.park.environment(stage.own).packages)
         assert set(seen["names"]) - {"envbuild"} == has
         assert not seen["uv"]
-        ours = [path for path in (*seen["path"], *seen["modules"]) if str(pytest.__file__).rpartition("/pytest/")[0] in path]
+        site = str(Path(pytest.__file__).parents[1])
+        ours = [path for path in (*seen["path"], *seen["modules"]) if site in path]
         assert ours == []
 
 
-MEASURED = {
-    "code.py": """
+MEASURED = """
 import sys
 
 AT_IMPORT = 1
@@ -91,21 +94,16 @@ def chosen(n):
     if n > 5:
         return n + 2
     return n + 3
-""",
-    "test_code.py": "import code as shadowed\nfrom own_code import chosen\ndef test_chosen(): assert chosen(1) in (2, 4)\n",
-    "test_host.py": "from own_code import chosen\ndef test_here(): assert chosen(6) in (7, 8)\n",
-}
+"""
 """Code of which each environment executes other lines."""
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
 def test_pytest_cov_makes_one_report_of_the_host_and_all_environments(stage: Stage, workers: list[str]) -> None:
-    old, new = (
-        stage.park.write(f"bare{version}.yml", f'python: "{version}"\n') for version in ("3.8", "3.12")
-    )
+    old, new = (stage.bare(version) for version in ("3.8", "3.12"))
     stage.lay(
         {
-            "own_code.py": MEASURED["code.py"],
+            "own_code.py": MEASURED,
             "test_code.py": f"""
 import pytest
 from own_code import chosen
@@ -122,6 +120,10 @@ def test_here(): assert chosen(6) in (7, 8)
     assert said.outcomes == {"passed": 3}, said.text
     said.has("own_code.py * 100%*", "Required test coverage of 100% reached*")
     assert said.code == 0
+    with sqlite3.connect(stage.folder / ".coverage") as data:
+        contexts = {context for (context,) in data.execute("SELECT context FROM context")}
+    data.close()
+    assert {"test_code.py::test_chosen|run", "test_code.py::test_here|run"} <= contexts
     assert Xml.parse(stage.folder / "coverage.xml").getroot().get("line-rate") == "1"
 
 
@@ -129,6 +131,7 @@ def test_here(): assert chosen(6) in (7, 8)
 def test_each_case_of_a_junit_report_names_its_environment(stage: Stage, family: str) -> None:
     stage.lay(
         {
+            "pytest.ini": "[pytest]\nasyncio_default_fixture_loop_scope = function\n",
             "test_a.py": """
 import pytest
 def test_passes(record_property, record_testsuite_property):
@@ -136,17 +139,17 @@ def test_passes(record_property, record_testsuite_property):
     record_testsuite_property("suite", "ours")
 def test_fails(): assert 0
 def test_skips(): pytest.skip("why")
-"""
+""",
         }
     )
 
     said = stage.inside("--junitxml=junit.xml", "-o", f"junit_family={family}", "-W", "error")
 
     assert said.outcomes == {"passed": 1, "failed": 1, "skipped": 1}, said.text
-    id = str(stage.park.environment(stage.own).id)
+    own = stage.park.environment(stage.own)
     for case in stage.cases():
         told = {each.get("name"): each.get("value") for each in case.iter("property")}
-        assert told["envbuild_id"] == id
+        assert told["envbuild_id"] == str(own.id)
         assert told["envbuild_environment"] == "own.txt"
     first = stage.cases()[0]
     assert [each.get("value") for each in first.iter("property") if each.get("name") == "colour"] == ["red"]
@@ -156,7 +159,7 @@ def test_skips(): pytest.skip("why")
 
 
 def test_settings_of_plugins_that_only_the_host_has_do_no_harm_inside(stage: Stage) -> None:
-    bare = stage.park.write("bare3.12.yml", 'python: "3.12"\n')
+    bare = stage.bare("3.12")
     stage.lay(
         {
             "pyproject.toml": """

@@ -100,6 +100,10 @@ class Stage:
         """Where the project is."""
         return self.pytester.path
 
+    def bare(self, version: str) -> Path:
+        """The definition of an environment with that Python and nothing else."""
+        return self.park.write(f"bare{version}.yml", f'python: "{version}"\n')
+
     def lay(self, files: Mapping[str, str]) -> None:
         """Write files of the project."""
         for name, text in files.items():
@@ -155,6 +159,7 @@ _HEADER = re.compile(r"platform |rootdir: |plugins: |cachedir: |envbuild: |hypot
 _OF_ONE_RUN = (
     (re.compile(r"\bin \d+\.\d+s( \(\S+\))?"), "in TIME"),
     (re.compile(r"^\d+\.\d+s (?=call|setup|teardown)"), "TIME "),
+    (re.compile(r"\d+:\d\d:\d\d(?= ago)"), "TIME"),
     (re.compile(r"0x[0-9a-f]{6,}"), "0xADDRESS"),
     (re.compile(r"\S*/(alone-\d+|runpytest-\d+/own-txt-\d+)\b"), "BASETEMP"),
     (re.compile(r"(.)\1{5,}"), r"\1\1\1"),

@@ -161,7 +161,10 @@ class Hosting:
             if has.lost and spec not in self._unheard:
                 # Once is enough: nothing can be said of any of the files.
                 self._unheard.add(spec)
-                inside.append(Unavailable.from_parent(parent, path=file_path, reason=has.lost))
+                label = has.label
+                inside.append(
+                    Unavailable.from_parent(parent, path=file_path, name=label, nodeid=label, reason=has.lost)
+                )
             elif spec in specs or file_path in paths:
                 inside.append(InsideFile.from_parent(parent, path=file_path, inside=has))
         marked = self._marked.get(file_path, marks.NOTHING)

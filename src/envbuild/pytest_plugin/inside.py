@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from _pytest._code.code import TerminalRepr
+from _pytest.junitxml import xml_key
 from _pytest.outcomes import Skipped
 
 from envbuild.pytest_plugin import marks
@@ -136,6 +137,7 @@ class Inside:
         self._numbers: dict[tuple[str, int], int] = {}
         self._outstanding: dict[tuple[str, int], None] = {}
         self._told: list[str] = []
+        self._running = ""
 
     # -- collecting
 
@@ -225,6 +227,7 @@ class Inside:
         :raises Exit: it has asked for the end of the session; likewise `KeyboardInterrupt`.
         """
         started = time.time()
+        self._running = item.nodeid
         try:
             worker = self._worker or self._another(item)
             if item.test.key not in self._outstanding or len(self._outstanding) < self._ahead // 2:
@@ -284,6 +287,8 @@ class Inside:
                 self._collecting = path
             case ["written", text]:
                 self._write(text)
+            case ["property" | "attribute" as kind, name, value]:
+                self._note(kind, name, value)
             case ["basetemp"] if self._worker is not None:
                 self._worker.send("basetemp", self._starter.basetemp(self.environment))
             case ["warning", told]:
@@ -369,6 +374,16 @@ class Inside:
             duration=now - started, start=started, stop=now,
         )  # fmt: skip
         return self._signed(report)
+
+    def _note(self, kind: str, name: str, value: str) -> None:
+        """Note in the JUnit report what a fixture inside would."""
+        xml = self.config.stash.get(xml_key, None)
+        if xml is None:
+            return
+        if kind == "property":
+            xml.add_global_property(name, value)
+        else:
+            xml.node_reporter(self._running).add_attribute(name, value)
 
     def _write(self, text: str) -> None:
         """Write to the terminal what a plugin inside would."""

@@ -79,7 +79,9 @@ class InsideTest(pytest.Item):
     """
 
     def __init__(self, *, inside: Inside, test: Test, parent: Any, **options: Any) -> None:
-        super().__init__(name=named(test.name, inside.label), parent=parent, **options)
+        name = named(test.name, inside.label)
+        # Read from its text, as the cache of pytest does; its own way would take the brackets for part of the name.
+        super().__init__(name=name, parent=parent, nodeid=f"{parent.nodeid}::{name}", **options)
         self.inside = inside
         self.test = test
         for name, args, kwargs, _ in test.marks:

@@ -124,6 +124,8 @@ class Starter:
             "terminal": None,
             "wrapped": bool(self._wrapper),
             "coverage": self._coverage(),
+            "junit": bool(config.getoption("xmlpath")),
+            "contexts": bool(config.getoption("cov_context", None)),
         }
 
     def _options(self, ignored: Sequence[str]) -> dict[str, Any]:
@@ -174,7 +176,9 @@ class Starter:
         return {
             "source": None if True in sources else [each for each in sources if each is not True],
             "branch": self.config.getoption("cov_branch"),
-            "config_file": str(Path(self.config.getoption("cov_config")).absolute()),
+            # Any other than the default has to be there.
+            "config_file": self.config.getoption("cov_config") == ".coveragerc"
+            or str(Path(self.config.getoption("cov_config")).absolute()),
             "data_file": os.path.abspath(controller.cov.config.data_file),  # noqa: PTH100
             "data_suffix": True,
         }

@@ -24,6 +24,7 @@ and the worker::
     ["paused"]                    a test has failed, so what was to follow is left until told again; this is answered
     ["basetemp"]                  a question, asked when a test needs it
     ["warning", {…}]
+    ["property", NAME, VALUE]  ["attribute", NAME, VALUE]    for a JUnit report: of the suite, or of the test at hand
     ["written", TEXT]             what plugins write to the terminal
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
     ["failed", TEXT]              pytest cannot go on
@@ -164,6 +165,8 @@ def _test(line, asked):
 
     # What others set up comes first, what they make of the tests last.
     Worker.pytest_configure = pytest.hookimpl(trylast=True)(Worker.pytest_configure)
+    for name in ("pytest_runtest_setup", "pytest_runtest_call", "pytest_runtest_teardown"):
+        setattr(Worker, name, pytest.hookimpl(tryfirst=True)(getattr(Worker, name)))
     Worker.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Worker.pytest_runtestloop)
     args = [*asked["args"]]
     config = get_config(args)
@@ -197,6 +200,25 @@ class _Terminal(io.TextIOBase):
         """Have it written there."""
         self._line.send("written", text)
         return len(text)
+
+
+class _Xml:
+    """Stands where fixtures look for the JUnit report, which is written on the other side."""
+
+    def __init__(self, line):
+        self._line = line
+
+    def add_global_property(self, name, value):
+        """Have a property noted of the whole suite."""
+        self._line.send("property", name, str(value))
+
+    def node_reporter(self, report):
+        """What notes attributes of the test that goes on."""
+        return self
+
+    def add_attribute(self, name, value):
+        """Have an attribute noted of that test."""
+        self._line.send("attribute", name, str(value))
 
 
 class _Unheard:
@@ -242,6 +264,10 @@ class Worker:
                 writer._file = _Terminal(self.line, self.asked["encoding"])  # noqa: SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
+        if self.asked["junit"]:
+            from _pytest.junitxml import xml_key
+
+            config.stash[xml_key] = _Xml(self.line)
         self._share_basetemp(getattr(config, "_tmp_path_factory", None))
 
     def _share_basetemp(self, factory):
@@ -363,6 +389,22 @@ class Worker:
             self._ask("report", data)
         else:
             self.reports.append(data)
+
+    def pytest_runtest_setup(self, item):
+        self._switch(item, "setup")
+
+    def pytest_runtest_call(self, item):
+        self._switch(item, "run")
+
+    def pytest_runtest_teardown(self, item):
+        self._switch(item, "teardown")
+
+    def _switch(self, item, phase):
+        """Note, as pytest-cov does, for which test lines are executed from here on."""
+        if self.asked["contexts"]:
+            import coverage
+
+            coverage.Coverage.current().switch_context("%s|%s" % (item.nodeid, phase))
 
     def pytest_sessionstart(self, session):
         self.config = session.config

@@ -1,0 +1,165 @@
+"""The pytest plugin: whatever a test does to its process, it alone has failed, and the next one runs."""
+
+from __future__ import annotations
+
+import pytest
+from support.stage import Stage
+
+CONFTEST = """
+import pathlib
+import pytest
+
+@pytest.fixture(scope="session", autouse=True)
+def made():
+    with pathlib.Path(__file__).with_name("log.txt").open("a") as file:
+        file.write("made\\n")
+
+@pytest.fixture
+def before(): pass
+"""
+
+ENDS = {
+    "os._exit": ("import os; os._exit(3)", "the worker ended with exit code 3"),
+    "killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the worker was ended by SIGKILL"),
+    "segfault": ("import ctypes; ctypes.string_at(0)", "the worker was ended by SIGSEGV"),
+    "abort": ("import os; os.abort()", "the worker was ended by SIGABRT"),
+}
+"""What ends a process, and what is said of it."""
+
+
+def test_a_test_that_ends_its_process_fails_with_the_reason_and_the_next_gets_another(stage: Stage) -> None:
+    tests = "".join(
+        f"def test_{number}(before):\n    {code}\ndef test_after_{number}(): pass\n"
+        for number, (code, _) in enumerate(ENDS.values())
+    )
+    stage.lay({"conftest.py": CONFTEST, "test_a.py": tests})
+
+    said = stage.inside("-v")
+
+    assert said.outcomes == {"passed": 4, "failed": 4}
+    said.has(*(f"*{reason}*" for _, reason in ENDS.values()))
+    assert stage.log == ["made"] * 5
+    assert said.code == 1
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "def test_slow(): {}",
+        "import pytest\n@pytest.fixture\ndef slow(): {}\ndef test_slow(slow): pass",
+        "import pytest\n@pytest.fixture\ndef slow():\n    yield\n    {}\ndef test_slow(slow): pass",
+    ],
+    ids=["test", "setup", "teardown"],
+)
+def test_a_test_that_hangs_is_ended_and_says_where_it_was(stage: Stage, where: str) -> None:
+    stage.lay({"test_a.py": where.format("import time; time.sleep(100)") + "\ndef test_next(): pass\n"})
+
+    said = stage.inside("--envbuild-timeout=3")
+
+    assert said.outcomes == {"passed": 1, "failed": 1}, said.text
+    said.has("*did not answer in time*", "*test_a.py*")
+
+
+def test_a_busy_loop_in_c_is_ended_too(stage: Stage) -> None:
+    stage.lay({"test_a.py": "def test_busy(): sum(range(10 ** 12))\ndef test_next(): pass\n"})
+
+    assert stage.inside("--envbuild-timeout=3").outcomes == {"passed": 1, "failed": 1}
+
+
+@pytest.mark.parametrize("end", ["import os; os._exit(3)", "import time; time.sleep(100)"], ids=["ends", "hangs"])
+def test_a_module_that_is_the_end_of_its_process_is_an_error_and_the_others_are_run(stage: Stage, end: str) -> None:
+    stage.lay({"test_a.py": "def test_a(): pass\n", "test_b.py": end, "test_c.py": "def test_c(): pass\n"})
+
+    said = stage.inside("--envbuild-timeout=3", "--continue-on-collection-errors")
+
+    assert said.outcomes == {"passed": 2, "errors": 1}, said.text
+    said.has("*ERROR collecting test_b.py*")
+
+
+def test_what_a_test_does_to_its_process_does_no_harm(stage: Stage) -> None:
+    stage.lay(
+        {
+            "test_a.py": """
+import os, shutil, subprocess, sys, threading, time
+import pytest
+
+def test_closes():
+    os.write(1, b"straight to fd 1\\n"); os.write(2, b"straight to fd 2\\n")
+    for descriptor in (0,): os.close(descriptor)
+def test_child_stays(): subprocess.Popen(["sleep", "3"], stdin=subprocess.DEVNULL)
+def test_forks():
+    if os.fork() == 0:
+        print("of the child")
+        os._exit(0)
+    os.wait()
+def test_forks_and_returns():
+    if os.fork() == 0:
+        raise SystemExit(0)
+    os.wait()
+def test_thread(): threading.Thread(target=time.sleep, args=(100,), daemon=True).start()
+def test_exits(): sys.exit(5)
+def test_path(): sys.path.clear(); sys.argv.clear()
+def test_memory():
+    import resource
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, before[1]))
+    try:
+        with pytest.raises(MemoryError):
+            bytearray(1 << 31)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+def test_reads():
+    with pytest.raises((OSError, EOFError)): input()
+def test_away(tmp_path):
+    os.chdir(tmp_path)
+    shutil.rmtree(tmp_path)
+def test_after(): pass
+"""
+        }
+    )
+
+    said = stage.inside("-p", "no:unraisableexception", "-p", "no:threadexception")
+
+    said.has("FAILED test_a.py::test_exits* - SystemExit: 5")
+    assert said.outcomes == {"passed": 10, "failed": 1}, said.text
+
+
+def test_the_secrets_of_an_environment_are_in_no_report(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "hunter2-äö")
+    definition = stage.park.write("secret.yml", "dependencies: [pip: [pytest]]\nsecrets: [TOKEN]\n")
+    stage.lay(
+        {
+            "test_a.py": """
+import os, sys, warnings
+def test_told(record_property):
+    token = os.environ["TOKEN"]
+    record_property("token", token); print(token); warnings.warn(token)
+    assert token == "other"
+def test_dies():
+    sys.stderr.write(os.environ["TOKEN"]); sys.stderr.flush()
+    os.write(2, os.environ["TOKEN"].encode())
+    os._exit(1)
+"""
+        }
+    )
+
+    said = stage.pytest(f"--envbuild={definition}", "--junitxml=junit.xml", "-l")
+
+    assert said.outcomes == {"failed": 2, "warnings": 1}, said.text
+    everything = said.text + said.err + (stage.folder / "junit.xml").read_text(encoding="utf-8")
+    assert "hunter2" not in everything
+    assert "***" in everything
+
+
+def test_a_wrapper_that_passes_on_the_streams_is_enough(stage: Stage) -> None:
+    stage.lay(
+        {
+            "wrap.sh": '#!/bin/sh\nexport WRAPPED=1\nexec "$@"\n',
+            "test_a.py": "import os\ndef test_a(tmp_path): assert os.environ['WRAPPED']\n",
+        }
+    )
+    (stage.folder / "wrap.sh").chmod(0o755)
+
+    said = stage.inside("--envbuild-wrapper", str(stage.folder / "wrap.sh"))
+
+    assert said.outcomes == {"passed": 1}, said.text
