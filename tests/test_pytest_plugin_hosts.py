@@ -134,8 +134,7 @@ def test_each_case_of_a_junit_report_names_its_environment(stage: Stage, family:
             "pytest.ini": "[pytest]\nasyncio_default_fixture_loop_scope = function\n",
             "test_a.py": """
 import pytest
-def test_passes(record_property, record_testsuite_property):
-    record_property("colour", "red")
+def test_passes(record_testsuite_property):
     record_testsuite_property("suite", "ours")
 def test_fails(): assert 0
 def test_skips(): pytest.skip("why")
@@ -151,8 +150,6 @@ def test_skips(): pytest.skip("why")
         told = {each.get("name"): each.get("value") for each in case.iter("property")}
         assert told["envbuild_id"] == str(own.id)
         assert told["envbuild_environment"] == "own.txt"
-    first = stage.cases()[0]
-    assert [each.get("value") for each in first.iter("property") if each.get("name") == "colour"] == ["red"]
     suite = Xml.parse(stage.folder / "junit.xml").getroot().find("testsuite/properties/property")
     assert suite is not None
     assert (suite.get("name"), suite.get("value")) == ("suite", "ours")
@@ -167,7 +164,7 @@ def test_settings_of_plugins_that_only_the_host_has_do_no_harm_inside(stage: Sta
 addopts = ["-n", "1", "--cov=.", "--strict-config", "--strict-markers", "-p", "xdist"]
 required_plugins = ["pytest-xdist", "pytest-cov"]
 filterwarnings = ["error"]
-looponfailroots = ["."]
+envbuild_timeout = "60"
 pythonpath = ["lib"]
 """,
             "lib/helper.py": "VALUE = 1\n",
@@ -178,3 +175,21 @@ pythonpath = ["lib"]
     said = stage.pytest(f"--envbuild={bare}")
 
     assert (said.code, said.outcomes) == (0, {"passed": 1}), said.text
+
+
+def test_what_a_test_records_is_in_the_junit_report(stage: Stage) -> None:
+    stage.lay(
+        {
+            "test_a.py": """
+def test_a(record_property, record_xml_attribute):
+    record_property("colour", "red")
+    record_xml_attribute("assertions", 3)
+"""
+        }
+    )
+
+    assert stage.inside("--junitxml=junit.xml", "-o", "junit_family=xunit1").code == 0
+
+    (case,) = stage.cases()
+    assert case.get("assertions") == "3"
+    assert {each.get("name"): each.get("value") for each in case.iter("property")}["colour"] == "red"

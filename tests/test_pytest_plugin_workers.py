@@ -80,7 +80,7 @@ def test_what_a_test_does_to_its_process_does_no_harm(stage: Stage) -> None:
     stage.lay(
         {
             "test_a.py": """
-import os, shutil, subprocess, sys, threading, time
+import os, resource, shutil, subprocess, sys, threading, time
 import pytest
 
 def test_closes():
@@ -100,7 +100,6 @@ def test_thread(): threading.Thread(target=time.sleep, args=(100,), daemon=True)
 def test_exits(): sys.exit(5)
 def test_path(): sys.path.clear(); sys.argv.clear()
 def test_memory():
-    import resource
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, before[1]))
     try:
@@ -126,7 +125,7 @@ def test_after(): pass
 
 def test_the_secrets_of_an_environment_are_in_no_report(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "hunter2-äö")
-    definition = stage.park.write("secret.yml", "dependencies: [pip: [pytest]]\nsecrets: [TOKEN]\n")
+    definition = stage.park.write("secret.yml", "pip: [pytest]\nsecrets: [TOKEN]\n")
     stage.lay(
         {
             "test_a.py": """
@@ -143,7 +142,7 @@ def test_dies():
         }
     )
 
-    said = stage.pytest(f"--envbuild={definition}", "--junitxml=junit.xml", "-l")
+    said = stage.pytest(f"--envbuild={definition}", "--junitxml=junit.xml", "-o", "junit_family=xunit1", "-l")
 
     assert said.outcomes == {"failed": 2, "warnings": 1}, said.text
     everything = said.text + said.err + (stage.folder / "junit.xml").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from envbuild import PythonNotFound
+from envbuild import PythonNotFound, ResolutionFailed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,11 @@ def lend(wanted: Sequence[str], prepared: Prepared, environments: Environments) 
     kept = _in_the_way(lock, made.locked.lock)
     if kept:
         # They would be found first, so what is lent has to get along with them.
-        made = _made(asked, python, kept, environments)
+        try:
+            made = _made(asked, python, kept, environments)
+        except ResolutionFailed:
+            # Ours does not; an older one may.
+            made = _made(missing, python, kept, environments)
     return [_packages(made)]
 
 

@@ -124,7 +124,7 @@ class Starter:
             "terminal": None,
             "wrapped": bool(self._wrapper),
             "coverage": self._coverage(),
-            "junit": bool(config.getoption("xmlpath")),
+            "junit": config.getini("junit_family") if config.getoption("xmlpath") else None,
             "contexts": bool(config.getoption("cov_context", None)),
         }
 

@@ -78,6 +78,9 @@ class Line:
 
     def receive(self):
         """Wait for a message; `None` if there will be no more."""
+        if os.getpid() != self._owner:
+            # A child that has come back from the test that forked it: what comes is not for it.
+            os._exit(1)
         length = self._take(_LENGTH.size)
         data = length and self._take(_LENGTH.unpack(length)[0])
         return json.loads(data) if data else None
@@ -205,14 +208,15 @@ class _Terminal(io.TextIOBase):
 class _Xml:
     """Stands where fixtures look for the JUnit report, which is written on the other side."""
 
-    def __init__(self, line):
+    def __init__(self, line, family):
         self._line = line
+        self.family = family
 
     def add_global_property(self, name, value):
         """Have a property noted of the whole suite."""
         self._line.send("property", name, str(value))
 
-    def node_reporter(self, report):
+    def node_reporter(self, report):  # noqa: ARG002  it is that of the test at hand
         """What notes attributes of the test that goes on."""
         return self
 
@@ -267,7 +271,8 @@ class Worker:
         if self.asked["junit"]:
             from _pytest.junitxml import xml_key
 
-            config.stash[xml_key] = _Xml(self.line)
+            config.stash[xml_key] = _Xml(self.line, self.asked["junit"])
+            config.pluginmanager.register(config.stash[xml_key])
         self._share_basetemp(getattr(config, "_tmp_path_factory", None))
 
     def _share_basetemp(self, factory):
