@@ -6,14 +6,17 @@ every pytest beside which envbuild is installed, so what it needs is imported wh
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator
 
 import pytest
+
+from envbuild.pytest_plugin.watching import Watching
 
 _MARK = (
     "envbuild(SPEC, …): run the test inside these environments, one after the other; SPEC is a definition's file as "
     "seen from the test's folder or the root folder, a registered name[:version|@label], or an id"
 )
+_WATCHING = "envbuild-watching"
 _INIS = ("envbuild", "envbuild_timeout", "envbuild_wrapper")
 
 
@@ -57,14 +60,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("envbuild_wrapper", "as --envbuild-wrapper")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Host tests in environments, from here on."""
-    config.addinivalue_line("markers", _MARK)
-    from envbuild.pytest_plugin.environments import located
-    from envbuild.pytest_plugin.hosting import Hosting
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Watch from here on, first of all for a conftest.py that only environments can import."""
+    watching = Watching(early_config, _INIS)
+    # Before any conftest.py, so that it sees what they make of the tests.
+    early_config.pluginmanager.register(watching, _WATCHING)
+    yield
+    watching.conftests.pass_on(parser, args)
 
-    here = config.invocation_params.dir
-    asked: list[Any] = config.getoption("envbuild") or []
-    set_ = config.getini("envbuild") if not asked else []
-    everywhere = [*(located(each, here) for each in asked), *(located(each, config.rootpath) for each in set_)]
-    config.pluginmanager.register(Hosting(config, everywhere, _INIS), "envbuild-hosting")
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell of the mark."""
+    config.addinivalue_line("markers", _MARK)
+    if not config.pluginmanager.has_plugin(_WATCHING):
+        # A conftest.py has named the plugin.
+        config.pluginmanager.register(Watching(config, _INIS), _WATCHING)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -72,7 +72,13 @@ class Test:
         if not ours:
             return None
         nearest = max(each[3] for each in ours)
-        return tuple(spec for each in ours if each[3] == nearest for spec in each[1])
+        return tuple(spec for each in ours if each[3] == nearest for spec in each[1] if isinstance(spec, str))
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with its marks; empty if they are as they should be."""
+        ours = (each for each in self.marks if each[0] == marks.NAME)
+        return next((reason for _, args, kwargs, _ in ours if (reason := marks.wrong(args, kwargs))), "")
 
 
 class Inside:
@@ -107,6 +113,7 @@ class Inside:
         self._start = start
         self._worker: Worker | None = None
         self._lost = ""
+        self._has_refused = False
         self._is_collected = False
         self._errors: dict[str, str] = {}
         self._skips: dict[str, str] = {}
@@ -125,14 +132,64 @@ class Inside:
         if self._worker is None and not self._is_collected:
             self._worker = self._start(self.files)
 
+    def refusal(self) -> str:
+        """Why pytest did not begin there at all; empty if it did."""
+        self._collect()
+        return f"{self._lost}\n(inside {self.environment})" if self._has_refused else ""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the worker came to an end before it had collected anything."""
+        self._collect()
+        return bool(self._lost)
+
     def paths(self) -> set[Path]:
         """The files of which the worker has anything to say."""
         self._collect()
         return {*map(Path, self._tests), *(self.config.rootpath / each for each in (*self._errors, *self._skips))}
 
-    def tests(self, path: Path) -> list[Test]:
+    def include(self, paths: Iterable[Path]) -> None:
+        """Have the worker collect these files too; it has run nothing yet."""
+        if self.files is None:
+            return
+        new = [each for each in map(str, paths) if each not in self.files]
+        if new:
+            self.finish()
+            self.files = [*self.files, *new]
+            self._tests.clear()
+            self._is_collected = False
+            self._lost = ""
+            self.begin()
+
+    def place(self, item: Any) -> int:
+        """A test's place in the order that the worker has."""
+        return self._numbers[item.test.key]
+
+    def has_collected(self, path: Path) -> bool:
+        """Whether the worker could collect a file."""
+        try:
+            self.tests(path)
+        except (pytest.Collector.CollectError, pytest.skip.Exception):
+            return False
+        return True
+
+    def others(self, path: Path) -> list[str]:
+        """All environments that tests of a file name, as `located` gives them."""
+        self._collect()
+        folders = (path.parent, self.config.rootpath)
+        tests = self._tests.get(str(path), ())
+        return list(dict.fromkeys(located(spec, *folders) for test in tests for spec in test.specs or ()))
+
+    def wrong(self, path: Path) -> list[str]:
+        """What is wrong with the marks of tests of a file."""
+        self._collect()
+        tests = self._tests.get(str(path), ())
+        return [f"{path}:{(test.location[1] or 0) + 1}: {test.wrong}" for test in tests if test.wrong]
+
+    def tests(self, path: Path, only: Container[str] | None = None) -> list[Test]:
         """The tests of a file that are for this environment.
 
+        :param only: the names of tests that are known to be; ``None`` to go by their marks.
         :raises CollectError: the file, or something above it, could not be collected.
         """
         self._collect()
@@ -145,7 +202,8 @@ class Inside:
                 raise pytest.Collector.CollectError(f"{self._errors[name].rstrip()}\n(inside {self.environment})")
             if name in self._skips:
                 raise pytest.skip.Exception(self._skips[name], allow_module_level=True)
-        return [test for test in self._tests.get(str(path), ()) if self.is_for(test)]
+        tests = self._tests.get(str(path), ())
+        return [test for test in tests if (self.is_for(test) if only is None else test.nodeid in only)]
 
     def _is_below(self, place: Path) -> bool:
         return self.config.rootpath in (place, *place.parents)
@@ -256,6 +314,9 @@ class Inside:
                 pytest.exit(reason, code)
             case ["interrupted"]:
                 raise KeyboardInterrupt
+            case ["refused", text]:
+                self._has_refused = True
+                raise WorkerLost(text)
             case ["failed", text]:
                 raise WorkerLost(f"pytest cannot go on there: {text}")
 

@@ -39,10 +39,12 @@ class Starter:
     """Starts workers for a session.
 
     :param inis: the settings that only the plugin outside knows.
+    :param passed_on: the options that only a conftest.py inside knows.
     """
 
-    def __init__(self, config: pytest.Config, inis: Sequence[str]) -> None:
+    def __init__(self, config: pytest.Config, inis: Sequence[str], passed_on: Sequence[str] = ()) -> None:
         self.config = config
+        self.passed_on = passed_on
         self.inis = inis
         self._started = 0
 
@@ -83,7 +85,17 @@ class Starter:
             # As with `pytest`, unless it was `python -m pytest`, which has the folder first.
             "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
             "lent": list(environment.lent),
-            "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
+            "args": [
+                "--rootdir",
+                str(config.rootpath),
+                *settings,
+                *blocked,
+                "-p",
+                "no:envbuild",
+                *self.passed_on,
+                "--",
+                *arguments,
+            ],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
             "options": self._options(environment),
             "inis": list(self.inis),

@@ -182,7 +182,7 @@ class Worker:
         self.send("finish")
         heard: list[list[Any]] = []
         try:
-            while not heard or heard[-1][0] not in ("finished", "failed"):
+            while not heard or heard[-1][0] not in ("finished", "failed", "refused"):
                 heard.append(self.receive(grace))
             self._process.wait(grace)
         except (WorkerLost, subprocess.TimeoutExpired):

@@ -19,6 +19,7 @@ and the worker::
     ["dropped", [NUMBER…]]        a test has failed, and these, which were to follow, are left until told again
     ["warning", {…}]
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
+    ["refused", TEXT]             pytest does not begin: what it was asked for cannot be
     ["failed", TEXT]              pytest cannot go on
     ["finished"]
 """
@@ -161,7 +162,7 @@ def _test(line, asked):
             config.pluginmanager.import_plugin(name, consider_entry_points=True)
         config.hook.pytest_cmdline_main(config=config)
     except UsageError as error:
-        line.send("failed", "\n".join(str(each) for each in error.args))
+        line.send("refused", "\n".join(str(each) for each in error.args))
 
 
 class _Unheard:
@@ -348,6 +349,9 @@ def _described(item, file_type):
 
 def _mark(node, mark, chain):
     args, kwargs = mark.args, mark.kwargs
+    if mark.name == "envbuild":
+        args = [each if isinstance(each, str) else [repr(each)] for each in args]
+        kwargs = dict.fromkeys(kwargs)
     if mark.name == "parametrize" or not _is_plain(args) or not _is_plain(kwargs):
         # Nobody selects tests by these, and what they hold need not exist outside.
         args, kwargs = (), {}

@@ -1,0 +1,277 @@
+"""The pytest plugin where things are unusual: what only environments can import, names of tests, marks, interrupts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="module")
+def away(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside every project: the workspace, and the module `only_inside` that environments have."""
+    folder = tmp_path_factory.mktemp("away")
+    (folder / "inside").mkdir()
+    (folder / "inside" / "only_inside.py").write_text("VALUE = 1\n")
+    return folder
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, away: Path) -> pytest.Pytester:
+    """A project with the environments ``one.yml`` and ``two.yml``."""
+    monkeypatch.setenv("ENVBUILD_WORKSPACE", str(away / "workspace"))
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    for name in ("one", "two"):
+        environment(pytester.path, name, away)
+    pytester.makeini("[pytest]\n")
+    return pytester
+
+
+def environment(folder: Path, name: str, away: Path, **variables: str) -> Path:
+    """Write a definition of an environment that takes no time to build and has pytest."""
+    declared = {"PYTHONPATH": str(away / "inside"), "WHERE": name, **variables}
+    lines = "".join(f"  {key}: {value}\n" for key, value in declared.items())
+    path = folder / f"{name}.yml"
+    path.write_text(f"name: {name}\ninterpreter: {sys.prefix}\nvariables:\n{lines}")
+    return path
+
+
+def run(project: pytest.Pytester, *words: str | Path) -> pytest.RunResult:
+    return project.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:randomly", *words, timeout=180)
+
+
+def lines(result: pytest.RunResult) -> str:
+    return result.stdout.str() + result.stderr.str()
+
+
+# -- conftest.py files that only an environment can import
+
+
+def test_a_conftest_that_only_the_environment_can_import_does_not_stop_tests_that_all_run_there(
+    project: pytest.Pytester,
+) -> None:
+    project.makeconftest("import only_inside, pytest\n@pytest.fixture\ndef value(): return only_inside.VALUE\n")
+    project.makepyfile("def test_value(value): assert value == 1")
+
+    result = run(project, "--envbuild", "one.yml")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*conftest.py cannot be imported here: ModuleNotFoundError: *only_inside*"])
+
+
+def test_options_of_such_a_conftest_reach_the_environment(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        "import only_inside\ndef pytest_addoption(parser):\n"
+        "    parser.addoption('--runslow', action='store_true')\n    parser.addoption('--level', default='0')\n"
+    )
+    project.makepyfile(
+        "def test_options(request):\n"
+        "    assert (request.config.getoption('--runslow'), request.config.getoption('--level')) == (True, '3')\n"
+    )
+
+    run(project, "--envbuild", "one.yml", "--runslow", "--level=3").assert_outcomes(passed=1)
+
+
+def test_an_option_that_nobody_knows_is_refused_and_the_conftest_named(project: pytest.Pytester) -> None:
+    project.makeconftest("import only_inside\n")
+    project.makepyfile("def test_it(): pass")
+
+    result = run(project, "--envbuild", "one.yml", "--runfast")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["*unrecognized arguments: --runfast*", "*conftest.py cannot be imported here: *only_inside*"]
+    )
+
+
+def test_tests_with_marks_run_below_such_a_conftest_and_others_fail_with_its_error(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        **{
+            "sub/conftest": "import only_inside",
+            "sub/test_marked": "import pytest, only_inside\n@pytest.mark.envbuild('one.yml')\ndef test_in(): pass",
+            "sub/test_plain": "def test_out(): pass",
+            "test_above": "def test_above(): pass",
+        }
+    )
+
+    result = run(project)
+
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR collecting sub/test_plain.py*", "sub/conftest.py:1: in <module>", "*'only_inside'*"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("conftest", "words"), [("import only_inside", ()), ("1 / 0", ()), ("1 / 0", ("--envbuild", "one.yml"))]
+)
+def test_a_conftest_that_cannot_be_imported_is_otherwise_what_it_is_to_pytest(
+    project: pytest.Pytester, conftest: str, words: tuple[str, ...]
+) -> None:
+    project.makeconftest(conftest)
+    project.makepyfile("def test_it(): pass")
+
+    result = run(project, *words)
+    plain = run(project, "-p", "no:envbuild")
+
+    assert result.ret == plain.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.stderr.str() == plain.stderr.str()
+
+
+# -- names of tests
+
+
+NAMES = """
+import pytest
+@pytest.mark.parametrize("x", [1, 2, "a b[c]", "ü", "x::y"])
+def test_b(x): pass
+class TestX:
+    def test_b(self): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("test_n.py::test_b[2]", ["test_n.py::test_b[2-one.yml]", "test_n.py::test_b[2-two.yml]"]),
+        ("test_n.py::test_b[2-one.yml]", ["test_n.py::test_b[2-one.yml]"]),
+        ("test_n.py::test_b[a b[c]]", ["test_n.py::test_b[a b[c]-one.yml]", "test_n.py::test_b[a b[c]-two.yml]"]),
+        ("test_n.py::test_b[\\xfc]", ["test_n.py::test_b[\\xfc-one.yml]", "test_n.py::test_b[\\xfc-two.yml]"]),
+        ("test_n.py::test_b[x::y]", ["test_n.py::test_b[x::y-one.yml]", "test_n.py::test_b[x::y-two.yml]"]),
+        ("test_n.py::TestX::test_b", ["test_n.py::TestX::test_b[one.yml]", "test_n.py::TestX::test_b[two.yml]"]),
+        ("test_n.py::TestX::test_b[two.yml]", ["test_n.py::TestX::test_b[two.yml]"]),
+        ("test_n.py::TestX", ["test_n.py::TestX::test_b[one.yml]", "test_n.py::TestX::test_b[two.yml]"]),
+    ],
+)
+@pytest.mark.parametrize("by", ["option", "mark"])
+def test_a_test_is_selected_by_the_name_it_has_here_and_by_that_which_it_has_inside(
+    project: pytest.Pytester, by: str, asked: str, found: list[str]
+) -> None:
+    mark = "pytestmark = pytest.mark.envbuild('one.yml', 'two.yml')\n" if by == "mark" else ""
+    project.makepyfile(test_n=NAMES + mark)
+
+    result = run(project, *(() if mark else ("--envbuild", "one.yml", "--envbuild", "two.yml")), "--co", "-q", asked)
+
+    assert sorted(line for line in result.outlines if "::" in line) == found
+
+
+def test_a_name_that_no_environment_has_is_refused_and_those_that_there_are_named(project: pytest.Pytester) -> None:
+    project.makepyfile(test_n=NAMES)
+
+    result = run(project, "--envbuild", "one.yml", "test_n.py::test_b[7]")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: not found: test_n.py::test_b[[]7]", "(there are test_b[[]1-one.yml], *"])
+
+
+def test_deselecting_takes_both_names_and_lf_runs_what_failed(project: pytest.Pytester) -> None:
+    project.makepyfile(test_n=NAMES.replace("def test_b(x): pass", "def test_b(x): assert x == 1"))
+    environments = ("--envbuild", "one.yml", "--envbuild", "two.yml")
+    out = ("--deselect", "test_n.py::test_b[x::y]", "--deselect", "test_n.py::test_b[2-one.yml]")
+
+    first = run(project, *environments, *out, "test_n.py::test_b")
+    again = run(project, *environments, "--lf")
+
+    first.assert_outcomes(passed=2, failed=5, deselected=3)
+    again.assert_outcomes(failed=5, deselected=7)
+
+
+# -- marks that cannot be seen without importing the module
+
+
+DYNAMIC = {
+    "conftest": """
+import pytest
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "by_hook" in item.nodeid:
+            item.add_marker(pytest.mark.envbuild("one.yml"))
+def pytest_generate_tests(metafunc):
+    if "generated" in metafunc.fixturenames:
+        metafunc.parametrize("generated", [pytest.param(1, marks=pytest.mark.envbuild("one.yml"))])
+""",
+    "based": """
+import os, pytest
+@pytest.mark.envbuild("one.yml")
+class Base:
+    def test_inherited(self): assert os.environ["WHERE"] == "one"
+""",
+    "test_first": "import os\ndef test_by_hook(): assert os.environ['WHERE'] == 'one'\ndef test_here(): pass",
+    "test_heir": "from based import Base\nclass TestHeir(Base): pass",
+    "test_second": """
+import os, pytest
+SPECS = [name + ".yml" for name in ("one", "two")]
+@pytest.mark.envbuild(*SPECS)
+def test_computed(): assert os.environ["WHERE"] in ("one", "two")
+@pytest.mark.parametrize("x", [pytest.param(1, marks=pytest.mark.envbuild("two.yml")), 2])
+def test_param(x): assert os.environ.get("WHERE") == {1: "two", 2: None}[x]
+def test_generated(generated): assert os.environ["WHERE"] == "one"
+""",
+}
+
+
+def test_marks_that_are_worked_out_are_heeded_as_those_that_are_written_down(project: pytest.Pytester) -> None:
+    project.makepyfile(**DYNAMIC)
+
+    result = run(project, "-v", "--import-mode=prepend")
+
+    result.assert_outcomes(passed=8)
+    names = [line.split(" ")[0] for line in result.outlines if " PASSED " in line]
+    assert names == [
+        "test_first.py::test_by_hook[one.yml]",
+        "test_first.py::test_here",
+        "test_heir.py::TestHeir::test_inherited[one.yml]",
+        "test_second.py::test_computed[one.yml]",
+        "test_second.py::test_computed[two.yml]",
+        "test_second.py::test_param[1-two.yml]",
+        "test_second.py::test_param[2]",
+        "test_second.py::test_generated[1-one.yml]",
+    ]
+
+
+def test_a_mark_wins_over_the_option_even_if_it_is_worked_out(project: pytest.Pytester) -> None:
+    project.makepyfile(**DYNAMIC)
+
+    result = run(project, "--envbuild", "two.yml", "--co", "-q")
+
+    assert sorted(line.rpartition("::")[2] for line in result.outlines if "::" in line) == [
+        "test_by_hook[one.yml]",
+        "test_computed[one.yml]",
+        "test_computed[two.yml]",
+        "test_generated[1-one.yml]",
+        "test_here[two.yml]",
+        "test_inherited[one.yml]",
+        "test_param[1-two.yml]",
+        "test_param[2-two.yml]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mark", "line", "told"),
+    [
+        ("@pytest.mark.envbuild", 2, "names no environment"),
+        ("@pytest.mark.envbuild()", 2, "names no environment"),
+        ("@pytest.mark.envbuild(7)", 2, "7 is none"),
+        ("@pytest.mark.envbuild(__import__('pathlib').Path('one.yml'))", 3, "Path('one.yml')* is none"),
+        ("@pytest.mark.envbuild('one.yml', python='3.11')", 2, "no python="),
+        ("@pytest.mark.envbuild('one.yml', **{'a': 1})", 3, "no a="),
+        ("@pytest.mark.envbuild('none.yml')", 2, "none.yml"),
+    ],
+)
+@pytest.mark.parametrize("words", [(), ("--envbuild", "two.yml")])
+def test_a_mark_that_is_not_as_it_should_be_is_an_error_of_its_file_and_others_run(
+    project: pytest.Pytester, mark: str, line: int, told: str, words: tuple[str, ...]
+) -> None:
+    project.makepyfile(test_bad=f"import pytest\n{mark}\ndef test_bad(): pass\ndef test_beside(): pass")
+    project.makepyfile(test_good="def test_good(): pass")
+
+    result = run(project, *words)
+
+    result.assert_outcomes(passed=2, errors=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*ERROR collecting test_bad.py*"])
+    result.stdout.re_match_lines([rf".*test_bad.py:{line}: .*"])
+    result.stdout.fnmatch_lines([f"*{told.replace('[', '[[]')}*"])
