@@ -176,7 +176,8 @@ def test_deselecting_takes_both_names_and_lf_runs_what_failed(project: pytest.Py
     again = run(project, *environments, "--lf")
 
     first.assert_outcomes(passed=2, failed=5, deselected=3)
-    again.assert_outcomes(failed=5, deselected=7)
+    # Functions that passed are left out before they are counted.
+    again.assert_outcomes(failed=5, deselected=2)
 
 
 # -- marks that cannot be seen without importing the module
@@ -255,9 +256,9 @@ def test_a_mark_wins_over_the_option_even_if_it_is_worked_out(project: pytest.Py
         ("@pytest.mark.envbuild", 2, "names no environment"),
         ("@pytest.mark.envbuild()", 2, "names no environment"),
         ("@pytest.mark.envbuild(7)", 2, "7 is none"),
-        ("@pytest.mark.envbuild(__import__('pathlib').Path('one.yml'))", 3, "Path('one.yml')* is none"),
+        ("@pytest.mark.envbuild(__import__('pathlib').Path('one.yml'))", 2, "Path('one.yml')* is none"),
         ("@pytest.mark.envbuild('one.yml', python='3.11')", 2, "no python="),
-        ("@pytest.mark.envbuild('one.yml', **{'a': 1})", 3, "no a="),
+        ("@pytest.mark.envbuild('one.yml', **{'a': 1})", 2, "no a="),
         ("@pytest.mark.envbuild('none.yml')", 2, "none.yml"),
     ],
 )

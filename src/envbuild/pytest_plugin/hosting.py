@@ -49,7 +49,7 @@ class Hosting:
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
         self._marked: dict[Path, Marked] = {}
-        self._seen: set[Path] = set()
+        self._seen: dict[Path, int] = {}
         self._wrong: set[Path] = set()
         self._broken: dict[str, EnvbuildError] = {}
         self._tolerated = 0
@@ -115,7 +115,7 @@ class Hosting:
     def _marks(self, path: Path) -> Marked:
         """What can be seen of the marks in a file."""
         if path not in self._seen:
-            self._seen.add(path)
+            self._seen[path] = len(self._seen)
             found = marks.read(path.read_bytes(), self._is_test) if mentions(path) else marks.NOTHING
             if found.specs or found.wrong:
                 self._marked[path] = found
@@ -198,7 +198,9 @@ class Hosting:
         if spec in self.everywhere:
             return self.inside(spec, files=None)
         has = self.inside(spec, files=self.files(spec) or [str(path)])
-        has.include([path])
+        if has.files is not None and str(path) not in has.files:
+            # In the order in which pytest collects them.
+            has.include(sorted((*has.files, str(path)), key=lambda each: self._seen.get(Path(each), len(self._seen))))
         return has
 
     def _unavailable(self, path: Path, spec: str, error: EnvbuildError) -> str:

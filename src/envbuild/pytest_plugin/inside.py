@@ -71,8 +71,10 @@ class Test:
         ours = [each for each in self.marks if each[0] == marks.NAME]
         if not ours:
             return None
+        if self.wrong:
+            return ()
         nearest = max(each[3] for each in ours)
-        return tuple(spec for each in ours if each[3] == nearest for spec in each[1] if isinstance(spec, str))
+        return tuple(spec for each in ours if each[3] == nearest for spec in each[1])
 
     @property
     def wrong(self) -> str:
@@ -148,18 +150,18 @@ class Inside:
         self._collect()
         return {*map(Path, self._tests), *(self.config.rootpath / each for each in (*self._errors, *self._skips))}
 
-    def include(self, paths: Iterable[Path]) -> None:
-        """Have the worker collect these files too; it has run nothing yet."""
-        if self.files is None:
-            return
-        new = [each for each in map(str, paths) if each not in self.files]
-        if new:
-            self.finish()
-            self.files = [*self.files, *new]
-            self._tests.clear()
-            self._is_collected = False
-            self._lost = ""
-            self.begin()
+    def include(self, files: Sequence[str]) -> None:
+        """Have the worker collect these files too; it has run nothing yet.
+
+        :param files: all that it is to collect.
+        :raises WorkerLost: it cannot be started again.
+        """
+        self.finish()
+        self.files = files
+        self._tests.clear()
+        self._is_collected = False
+        self._lost = ""
+        self.begin()
 
     def place(self, item: Any) -> int:
         """A test's place in the order that the worker has."""

@@ -69,7 +69,8 @@ def _there(
         try:
             inside = hosting.covering(spec, path)
         except EnvbuildError as error:
-            _tell(wanted[0], wanted, error.message)
+            if spec not in hosting.specs(path):
+                _tell(wanted[0], wanted, error.message)
             continue
         names = frozenset(each.nodeid for each in wanted)
         file = InsideFile.from_parent(_folder(wanted[0]), path=path, inside=inside, only=names)

@@ -119,18 +119,25 @@ def mentions(path: Path) -> bool:
 
 
 def modules(config: pytest.Config, arguments: Sequence[str]) -> Iterator[Path]:
-    """The Python files that pytest may come upon."""
+    """The Python files that pytest may come upon, in the order in which it does."""
     patterns = config.getini("python_files")
     skipped = config.getini("norecursedirs")
+
+    def below(folder: Path) -> Iterator[Path]:
+        try:
+            entries = sorted(os.scandir(folder), key=lambda each: each.name)
+        except OSError:
+            return
+        for each in entries:
+            if each.is_dir():
+                if each.name != "__pycache__" and not any(fnmatch(each.name, pattern) for pattern in skipped):
+                    yield from below(Path(each))
+            elif each.name.endswith(".py") and any(fnmatch(each.name, pattern) for pattern in patterns):
+                yield Path(each)
+
     for argument in arguments:
-        path = config.invocation_params.dir / argument.partition("::")[0]
-        if path.is_file():
+        path = Path(os.path.abspath(config.invocation_params.dir / argument.partition("::")[0]))  # noqa: PTH100
+        if path.is_dir():
+            yield from below(path)
+        elif path.is_file():
             yield path
-            continue
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(each for each in folders if not any(fnmatch(each, pattern) for pattern in skipped))
-            yield from (
-                Path(folder, name)
-                for name in sorted(names)
-                if name.endswith(".py") and any(fnmatch(name, pattern) for pattern in patterns)
-            )
