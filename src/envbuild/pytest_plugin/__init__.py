@@ -68,6 +68,7 @@ def pytest_load_initial_conftests(
     watching = Watching(early_config, _INIS)
     # Before any conftest.py, so that it sees what they make of the tests.
     early_config.pluginmanager.register(watching, _WATCHING)
+    watching.start_early()
     yield
     watching.conftests.pass_on(parser, args)
 

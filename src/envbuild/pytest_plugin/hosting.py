@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import gc
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
@@ -14,6 +16,7 @@ from envbuild import EnvbuildError
 from envbuild.pytest_plugin import marks, placing, selection
 from envbuild.pytest_plugin.environments import Environments, located
 from envbuild.pytest_plugin.inside import Inside
+from envbuild.pytest_plugin.interrupts import terminated_as_interrupted
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
 from envbuild.pytest_plugin.standins import PerhapsModule, Unavailable, lets_others_run
 from envbuild.pytest_plugin.starting import Starter, measures
@@ -29,23 +32,31 @@ if TYPE_CHECKING:
 class Hosting:
     """Hosts tests in environments for one session.
 
-    :param everywhere: the environments for all tests that have no mark, as `located` gives them.
+    :param options: those of the command line, as far as they are known.
+    :param inis: the settings that only we know.
     """
 
     def __init__(
-        self, config: pytest.Config, everywhere: Sequence[str], inis: Sequence[str], conftests: Conftests
+        self,
+        config: pytest.Config,
+        options: argparse.Namespace,
+        inis: Sequence[str],
+        conftests: Conftests,
+        *,
+        has_terminal: bool,
     ) -> None:
         self.config = config
+        self.options = options
         self.conftests = conftests
-        self.everywhere = list(dict.fromkeys(everywhere))
+        self.everywhere = _asked(config, options)
         self.environments = Environments(
             config.rootpath,
-            wanted=("pytest", "coverage") if measures(config) else ("pytest",),
-            offline=bool(config.getoption("envbuild_offline")),
-            locked=bool(config.getoption("envbuild_locked")),
+            wanted=("pytest", "coverage") if measures(options) else ("pytest",),
+            offline=options.envbuild_offline,
+            locked=options.envbuild_locked,
             progress=_Told(config),
         )
-        self.starter = Starter(config, inis, conftests.passed_on)
+        self.starter = Starter(config, options, inis, conftests.passed_on, has_terminal=has_terminal)
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
         self._marked: dict[Path, Marked] = {}
@@ -56,6 +67,18 @@ class Hosting:
         self._positions: dict[pytest.Item, int] = {}
         self._following: dict[pytest.Item, Following] = {}
 
+    def start_early(self) -> None:
+        """Start workers in environments that are at hand, while pytest is still being set up here."""
+        for spec in self.everywhere:
+            environment = self.environments.at_hand(spec)
+            if environment is not None:
+                self.starter.start_early(environment)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Now all options are known."""
+        self.options = self.starter.options = config.option
+
     # -- finding out which tests there are
 
     def inside(self, spec: str, *, files: Sequence[str] | None) -> Inside:
@@ -65,12 +88,12 @@ class Hosting:
         """
         if spec not in self.insides:
             environment = self._environment(spec)
-            limit = self.config.getoption("envbuild_timeout") or float(self.config.getini("envbuild_timeout") or 0)
+            limit = self.options.envbuild_timeout or float(self.config.getini("envbuild_timeout") or 0)
             self.insides[spec] = Inside(
                 environment,
                 spec,
                 self.config,
-                lambda files: self.starter.start(environment, files),
+                self.starter,
                 everywhere=spec in self.everywhere,
                 files=files,
                 limit=limit or None,
@@ -106,6 +129,10 @@ class Hosting:
         """
         for path in modules(self.config, arguments):
             self._marks(path)
+        try:
+            self.begin()
+        except EnvbuildError as error:
+            raise pytest.UsageError(error.message) from error
         if not hasattr(self.config, "workerinput"):
             for refusal in (self.insides[spec].refusal() for spec in self.everywhere if spec in self.insides):
                 if refusal:
@@ -259,12 +286,21 @@ class Hosting:
         """Run the tests, and end the workers before anything is made of what they have left."""
         if not hasattr(session.config, "workerinput"):
             self._number(session.items)
+        if all(isinstance(each, InsideTest) for each in session.items):
+            # What is here now stays to the end; nothing that tests do here could be hidden by that.
+            gc.freeze()
         # pytest runs nothing if there is any error by now.
         session.testsfailed -= self._tolerated
         try:
-            return (yield)
+            with terminated_as_interrupted():
+                return (yield)
+        except KeyboardInterrupt:
+            self.interrupt()
+            raise
         finally:
             session.testsfailed += self._tolerated
+            for inside in self.insides.values():
+                inside.ask_to_finish()
             for inside in self.insides.values():
                 trouble = inside.finish()
                 if trouble:
@@ -304,10 +340,33 @@ class Hosting:
                 return
             yield each, self._following[each]
 
+    def interrupt(self) -> None:
+        """Have all workers stop what they are doing, and tear down."""
+        for inside in self.insides.values():
+            inside.interrupt()
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Have workers stop that are still collecting."""
+        self.interrupt()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse to debug where nobody could be talked to.
+
+        :raises UsageError: a debugger is asked for in tests that run in environments, and there is no terminal.
+        """
+        asked = [name for name in ("--pdb", "--trace") if self.config.getoption(name)]
+        if asked and not self.starter.can_debug and any(isinstance(each, InsideTest) for each in session.items):
+            raise pytest.UsageError(
+                f"{asked[0]}: to debug inside an environment takes a terminal as standard input, and no wrapper"
+            )
+
     def pytest_unconfigure(self) -> None:
         """Let go of the environments; workers are ended already, unless pytest came to grief."""
         for inside in self.insides.values():
+            inside.ask_to_finish()
+        for inside in self.insides.values():
             inside.finish()
+        self.starter.close()
         self.environments.close()
 
     # -- telling
@@ -335,6 +394,12 @@ class Hosting:
         for trouble in self.trouble:
             terminalreporter.section("envbuild", red=True)
             terminalreporter.write_line(trouble)
+
+
+def _asked(config: pytest.Config, options: argparse.Namespace) -> list[str]:
+    """The environments for all tests that have no mark, as `located` gives them."""
+    given = [located(each, config.invocation_params.dir) for each in options.envbuild or ()]
+    return list(dict.fromkeys(given or (located(each, config.rootpath) for each in config.getini("envbuild"))))
 
 
 class _Told:

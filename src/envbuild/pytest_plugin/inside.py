@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.nodes import InsideTest
+    from envbuild.pytest_plugin.starting import Starter
 
     Following = InsideTest | None | Literal["more"]
     """What a worker is to run next: nothing, or something that is not known yet."""
@@ -89,7 +90,7 @@ class Inside:
     :param environment: the environment.
     :param spec: what it is asked for by, as `located` gives it.
     :param everywhere: whether it is for all tests, rather than for those only whose mark names it.
-    :param start: starts a worker; is given the files to collect, or ``None`` for what was asked for.
+    :param files: those to be collected there; ``None`` for what pytest was asked for.
     :param limit: the seconds that a test may take.
     """
 
@@ -98,7 +99,7 @@ class Inside:
         environment: Environment,
         spec: str,
         config: pytest.Config,
-        start: Callable[[Sequence[str] | None], Worker],
+        starter: Starter,
         *,
         everywhere: bool,
         files: Sequence[str] | None,
@@ -112,10 +113,15 @@ class Inside:
         self.files = files
         self.count = 0
         self._limit = limit
-        self._start = start
+        # A debugger's prompt comes when all before it has been told.
+        is_debugged = config.getoption("usepdb") or config.getoption("trace")
+        self._ahead = 1 if is_debugged else _AHEAD
+        self._starter = starter
         self._worker: Worker | None = None
         self._lost = ""
         self._has_refused = False
+        self._is_ending = False
+        self._is_debugged = False
         self._is_collected = False
         self._errors: dict[str, str] = {}
         self._skips: dict[str, str] = {}
@@ -132,18 +138,18 @@ class Inside:
         :raises WorkerLost: it cannot be started.
         """
         if self._worker is None and not self._is_collected:
-            self._worker = self._start(self.files)
+            self._worker = self._starter.start(self.environment, self.files)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the worker has come to an end before it had collected anything."""
+        self._collect()
+        return bool(self._lost)
 
     def refusal(self) -> str:
         """Why pytest did not begin there at all; empty if it did."""
         self._collect()
         return f"{self._lost}\n(inside {self.environment})" if self._has_refused else ""
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether the worker came to an end before it had collected anything."""
-        self._collect()
-        return bool(self._lost)
 
     def paths(self) -> set[Path]:
         """The files of which the worker has anything to say."""
@@ -156,6 +162,7 @@ class Inside:
         :param files: all that it is to collect.
         :raises WorkerLost: it cannot be started again.
         """
+        self.ask_to_finish()
         self.finish()
         self.files = files
         self._tests.clear()
@@ -255,7 +262,7 @@ class Inside:
         started = time.time()
         try:
             worker = self._worker or self._another(item)
-            if item.test.key not in self._outstanding or len(self._outstanding) < _AHEAD // 2:
+            if item.test.key not in self._outstanding or len(self._outstanding) < self._ahead // 2:
                 self._send(worker, coming)
             message = self._said("done")
         except WorkerLost as error:
@@ -268,13 +275,13 @@ class Inside:
         """Start another worker in the place of one that was lost, and have it collect what is still to be run."""
         items = item.session.items
         left = {str(each.path) for each in items[items.index(item) :] if getattr(each, "inside", None) is self}
-        self._worker = self._start(sorted(left))
+        self._worker = self._starter.start(self.environment, sorted(left))
         self._take(self._said("collected"))
         return self._worker
 
     def _send(self, worker: Worker, coming: Iterable[tuple[InsideTest, Following]]) -> None:
         for item, following in coming:
-            if len(self._outstanding) >= _AHEAD:
+            if len(self._outstanding) >= self._ahead:
                 break
             key = item.test.key
             if key in self._outstanding:
@@ -295,7 +302,9 @@ class Inside:
         :raises WorkerLost: it will say nothing more.
         """
         while self._worker is not None:
-            message = self._worker.receive(self._limit)
+            limit = None if self._is_debugged else self._limit
+            message = self._worker.receive(limit, more=len(self._outstanding) > _AHEAD // 4)
+            self._is_debugged = False
             if message[0] == kind:
                 return message
             self._heed(message)
@@ -305,6 +314,8 @@ class Inside:
         match message:
             case ["ready", _] | ["finished"]:
                 pass
+            case ["basetemp"] if self._worker is not None:
+                self._worker.send("basetemp", self._starter.basetemp(self.environment))
             case ["warning", told]:
                 self._warn(told)
             case ["dropped", numbers]:
@@ -312,9 +323,14 @@ class Inside:
                 self._outstanding = {key: None for key in self._outstanding if self._numbers[key] not in dropped}
             case ["stop", reason]:
                 self._told.append(reason)
+            case ["debugging"]:
+                # However long somebody thinks.
+                self._is_debugged = True
             case ["exit", reason, code]:
+                self._is_ending = True
                 pytest.exit(reason, code)
             case ["interrupted"]:
+                self._is_ending = True
                 raise KeyboardInterrupt
             case ["refused", text]:
                 self._has_refused = True
@@ -328,12 +344,23 @@ class Inside:
         self._worker = None
         self._outstanding = {}
 
+    def interrupt(self) -> None:
+        """Have the worker stop what it is doing, and tear down."""
+        if self._worker is not None and not self._is_ending:
+            self._is_ending = True
+            self._worker.interrupt()
+
     def stop_asked(self) -> str:
         """Why something inside wants no more tests to be run; empty if nothing does."""
         return self._told[0] if self._told else ""
 
+    def ask_to_finish(self) -> None:
+        """Have the worker end; `finish` waits for it."""
+        if self._worker is not None:
+            self._worker.send("finish")
+
     def finish(self) -> str:
-        """End the worker, which tears down what is left.
+        """Wait for the end of the worker, which tears down what is left.
 
         :returns: what went wrong with that; empty if nothing did.
         """
@@ -342,7 +369,7 @@ class Inside:
         worker, self._worker = self._worker, None
         trouble = ""
         for message in worker.finish(self._limit or _FINISHING):
-            if message[0] == "failed":
+            if message[0] == "failed" and not self._is_ending:
                 trouble = message[1]
             elif message[0] == "warning":
                 self._warn(message[1])

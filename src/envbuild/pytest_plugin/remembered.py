@@ -63,6 +63,7 @@ def remember(
         if found is None:
             place.unlink(missing_ok=True)
         else:
+            place.parent.mkdir(exist_ok=True)
             content = {"environment": asdict(environment), "signs": found}
             workspace.store.write(place, json.dumps(content).encode())
 

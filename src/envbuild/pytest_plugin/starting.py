@@ -6,6 +6,7 @@ tests, counting failures, distributing, measuring, and writing reports.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from envbuild.pytest_plugin import terminal
 from envbuild.pytest_plugin.environments import Environment
 from envbuild.pytest_plugin.worker import Worker
 
@@ -38,15 +40,44 @@ _NOT_PASSED_ON = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 class Starter:
     """Starts workers for a session.
 
+    :param options: those of the command line, as far as they are known.
     :param inis: the settings that only the plugin outside knows.
+    :param passed_on: the options that only a conftest.py inside knows.
+    :param has_terminal: whether there is somebody to talk to debuggers.
     :param passed_on: the options that only a conftest.py inside knows.
     """
 
-    def __init__(self, config: pytest.Config, inis: Sequence[str], passed_on: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        options: argparse.Namespace,
+        inis: Sequence[str],
+        passed_on: Sequence[str],
+        *,
+        has_terminal: bool,
+    ) -> None:
         self.config = config
+        self.options = options
         self.passed_on = passed_on
+        self.has_terminal = has_terminal
         self.inis = inis
-        self._started = 0
+        self._folders = 0
+        self._early: dict[str, tuple[Worker, Sequence[int]]] = {}
+
+    @property
+    def can_debug(self) -> bool:
+        """Whether somebody can talk to a debugger in a worker."""
+        return self.has_terminal and not self._wrapper
+
+    def start_early(self, environment: Environment) -> None:
+        """Start a worker, which imports pytest while this one is still being set up; `start` makes use of it."""
+        self._early[environment.label] = self._worker(environment)
+
+    def close(self) -> None:
+        """End what was started early for nothing."""
+        for worker, _ in self._early.values():
+            worker.kill()
+        self._early.clear()
 
     def start(self, environment: Environment, files: Sequence[str] | None) -> Worker:
         """Start a worker, which begins to collect.
@@ -54,50 +85,51 @@ class Starter:
         :param files: what to collect; ``None`` for what pytest outside was asked for.
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
-        self._started += 1
-        wrapper = shlex.split(str(self.config.getoption("envbuild_wrapper") or ""))
-        capture = self.config.getoption("capture")
-        heard = capture in ("no", "tee-sys")
+        worker, passed = (
+            self._early.pop(environment.label) if environment.label in self._early else self._worker(environment)
+        )
+        worker.send("start", self._message(files, passed))
+        return worker
+
+    def _worker(self, environment: Environment) -> tuple[Worker, Sequence[int]]:
+        """A process in an environment, and the descriptors that it was given."""
+        wrapper = self._wrapper
+        heard = self.options.capture in ("no", "tee-sys")
         # With what wraps it, the process may be anywhere; ours has no descriptors there.
         passed = (os.dup(1),) if heard and not wrapper else ()
         try:
-            return Worker(
+            worker = Worker(
                 [*wrapper, environment.interpreter],
                 {name: value for name, value in environment.process_variables.items() if not _is_ours(name)},
-                self._message(environment, files, passed),
+                self.config.invocation_params.dir,
+                environment.lent,
                 masked=environment.masked,
                 heard=heard,
                 passed=passed,
             )
+            return worker, passed
         finally:
             for descriptor in passed:
                 os.close(descriptor)
 
-    def _message(self, environment: Environment, files: Sequence[str] | None, passed: Sequence[int]) -> dict[str, Any]:
+    @property
+    def _wrapper(self) -> list[str]:
+        return shlex.split(self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or "")
+
+    def _message(self, files: Sequence[str] | None, passed: Sequence[int]) -> dict[str, Any]:
         config = self.config
         invoked = config.invocation_params.dir
         plugins = list(config.option.plugins or ())
-        settings = ["-c", str(config.inipath)] if config.inipath else []
+        settings = ["--rootdir", str(config.rootpath), *(("-c", str(config.inipath)) if config.inipath else ())]
         blocked = [word for each in plugins if each.startswith("no:") for word in ("-p", each)]
         arguments = [each.partition("::")[0] for each in config.args] if files is None else list(files)
         return {
             "directory": str(invoked),
             # As with `pytest`, unless it was `python -m pytest`, which has the folder first.
             "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
-            "lent": list(environment.lent),
-            "args": [
-                "--rootdir",
-                str(config.rootpath),
-                *settings,
-                *blocked,
-                "-p",
-                "no:envbuild",
-                *self.passed_on,
-                "--",
-                *arguments,
-            ],
+            "args": [*settings, *blocked, "-p", "no:envbuild", *self.passed_on, "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
-            "options": self._options(environment),
+            "options": self._options(),
             "inis": list(self.inis),
             "workerinput": self._workerinput(),
             "argv": list(sys.argv),
@@ -105,11 +137,12 @@ class Starter:
             "markup": bool(config.get_terminal_writer().hasmarkup),
             "pause": bool(config.getoption("maxfail") or config.getoption("stepwise", False)),
             "stdout": passed[0] if passed else None,
-            "terminal": None,
+            "terminal": terminal.PATH if self.can_debug else None,
+            "wrapped": bool(self._wrapper),
             "coverage": self._coverage(),
         }
 
-    def _options(self, environment: Environment) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         given = {
             name: value
             for name, value in vars(self.config.option).items()
@@ -122,14 +155,15 @@ class Starter:
             "override_ini": [*(given.get("override_ini") or ()), *_SETTINGS],
             # Settings of plugins that are only outside.
             "pythonwarnings": [*(given.get("pythonwarnings") or ()), unknown],
-            "basetemp": self._temporary(environment),
+            "basetemp": None,
         }
 
-    def _temporary(self, environment: Environment) -> str:
-        """A folder of this worker's own for ``tmp_path``, below the one that the session has."""
+    def basetemp(self, environment: Environment) -> str:
+        """A folder of a worker's own for ``tmp_path``, below the one that the session has."""
         factory: Any = self.config._tmp_path_factory  # type: ignore[attr-defined]
         name = "".join(letter if letter.isalnum() else "-" for letter in environment.label)
-        return str(factory.getbasetemp() / f"{name}-{self._started}")
+        self._folders += 1
+        return str(factory.getbasetemp() / f"{name}-{self._folders}")
 
     def _workerinput(self) -> dict[str, Any]:
         """What pytest-xdist tells its workers, and plugins look for to know that they are in one."""
@@ -145,7 +179,7 @@ class Starter:
 
     def _coverage(self) -> dict[str, Any] | None:
         """What the worker is to measure for pytest-cov, which combines all files of that name when it is done."""
-        if not measures(self.config):
+        if not measures(self.options):
             return None
         plugin: Any = self.config.pluginmanager.get_plugin("_cov")
         controller = plugin and plugin.cov_controller
@@ -161,9 +195,9 @@ class Starter:
         }
 
 
-def measures(config: pytest.Config) -> bool:
+def measures(options: argparse.Namespace) -> bool:
     """Whether pytest-cov measures which lines are executed."""
-    return bool(config.getoption("cov_source", None)) and not config.getoption("no_cov", False)
+    return bool(getattr(options, "cov_source", None)) and not getattr(options, "no_cov", False)
 
 
 def _is_ours(variable: str) -> bool:

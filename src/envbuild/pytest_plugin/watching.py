@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from envbuild.pytest_plugin import terminal
 from envbuild.pytest_plugin.conftests import Conftests
 
 if TYPE_CHECKING:
@@ -36,37 +37,45 @@ class Watching:
         self.config = config
         self.inis = inis
         self.hosting: Hosting | None = None
+        # While pytest captures, it is another file.
+        self.has_terminal = terminal.is_ours(0)
         self.conftests = Conftests(self._may_fail)
         self.conftests.watch(config.pluginmanager)
 
-    def asked(self, options: Any = None) -> tuple[list[str], list[str]]:
-        """The environments that all tests are to run in: those of the command line, those of the settings."""
-        options = options or self.config.option
+    def is_asked(self, options: Any) -> bool:
+        """Whether all tests are to run in environments, by the command line or by the settings.
+
+        :param options: those of the command line, as far as they are known.
+        """
         if any(getattr(options, name, None) for name in _TELLING):
-            return [], []
-        given = list(options.envbuild or ())
-        return given, [] if given else list(self.config.getini(_NAME))
+            return False
+        return bool(options.envbuild or self.config.getini(_NAME))
+
+    def start_early(self) -> None:
+        """Start what can be started while pytest is still being set up."""
+        options = self.config.known_args_namespace
+        # With these, others run the tests.
+        if self.is_asked(options) and not any(getattr(options, name, None) for name in ("numprocesses", "tx")):
+            self.hosting = self._hosting(options)
+            self.hosting.start_early()
+
+    def _hosting(self, options: Any) -> Hosting:
+        from envbuild.pytest_plugin.hosting import Hosting
+
+        return Hosting(self.config, options, self.inis, self.conftests, has_terminal=self.has_terminal)
 
     def host(self) -> Hosting:
-        """Begin to host tests in environments, if that was not begun yet.
-
-        :raises UsageError: what was asked for cannot be.
-        """
+        """Begin to host tests in environments, if that was not begun yet."""
         if self.hosting is None:
-            from envbuild.pytest_plugin.environments import located
-            from envbuild.pytest_plugin.hosting import Hosting
-
-            given, set_ = self.asked()
-            here, root = self.config.invocation_params.dir, self.config.rootpath
-            everywhere = [*(located(each, here) for each in given), *(located(each, root) for each in set_)]
-            self.hosting = Hosting(self.config, everywhere, self.inis, self.conftests)
+            self.hosting = self._hosting(self.config.option)
+        if not self.config.pluginmanager.is_registered(self.hosting):
             self.config.pluginmanager.register(self.hosting, "envbuild-hosting")
         return self.hosting
 
     def _may_fail(self, conftest: Path) -> bool:
         """Whether there are tests below a conftest.py that run in environments."""
         options = self.config.known_args_namespace
-        if any(self.asked(options)):
+        if self.is_asked(options):
             return True
         if any(getattr(options, name, None) for name in _TELLING):
             return False
@@ -79,7 +88,7 @@ class Watching:
 
     def pytest_configure(self) -> None:
         """Host tests from the start, if that is asked for."""
-        if any(self.asked()):
+        if self.is_asked(self.config.option):
             self.host()
 
     @pytest.hookimpl(tryfirst=True)

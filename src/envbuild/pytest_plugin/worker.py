@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuild import EnvbuildError, inside_path
+from envbuild.pytest_plugin import terminal
 
 _LENGTH = struct.Struct(">I")
 
@@ -35,6 +36,12 @@ _MOST = 1 << 30
 
 _LAST_WORDS = 2000
 """How much of what a worker printed before it died is told, in characters."""
+
+_BRISK = 0.01
+"""A worker that said something within so many seconds is likely to say more at once."""
+
+_NAP = 0.002
+"""How long such a worker is left alone, in seconds."""
 
 _FATAL = "Fatal Python error"
 """How Python begins what it says about its own end; where it was comes next, the innermost call first."""
@@ -52,7 +59,8 @@ class Worker:
 
     :param command: starts the environment's Python; what comes behind it are Python's arguments.
     :param variables: all environment variables of the process.
-    :param start: how pytest is to be set up there.
+    :param folder: where it is started.
+    :param lent: folders that come last on its path.
     :param masked: values that are not to appear in what it says.
     :param heard: whether what it prints itself goes where ours goes; else it is kept for `last_words`.
     :param passed: descriptors that it is to have too.
@@ -63,7 +71,8 @@ class Worker:
         self,
         command: Sequence[str],
         variables: Mapping[str, str],
-        start: Mapping[str, Any],
+        folder: Path,
+        lent: Sequence[str],
         *,
         masked: Iterable[str] = (),
         heard: bool = False,
@@ -71,6 +80,7 @@ class Worker:
     ) -> None:
         self._masks = [json.dumps(each)[1:-1].encode() for each in masked]
         self._buffer = bytearray()
+        self._heard = 0.0
         self._said = None if heard else tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the worker
         program = (Path(inside_path()) / "envbuild" / "worker.py").read_bytes()
         try:
@@ -80,9 +90,11 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._said,
                 env=dict(variables),
-                cwd=start["directory"],
+                cwd=folder,
                 pass_fds=passed,
                 bufsize=0,
+                # Ctrl-C is for us; what it means for the worker, we say.
+                process_group=0,
             )
         except OSError as error:
             raise WorkerLost(f"{command[0]} cannot be started: {error.strerror}") from error
@@ -92,7 +104,7 @@ class Worker:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._write(program)
-        self.send("start", start)
+        self.send("prepare", list(lent))
 
     def send(self, *message: Any) -> None:
         """Say something to the worker; that it is no more will show when it is listened to."""
@@ -104,12 +116,16 @@ class Worker:
             while data:
                 data = data[os.write(self._in, data) :]
 
-    def receive(self, limit: float | None = None) -> list[Any]:
+    def receive(self, limit: float | None = None, *, more: bool = False) -> list[Any]:
         """Wait for the next thing that the worker says.
 
         :param limit: the seconds after which it counts as hanging; ``None`` to wait as long as it takes.
+        :param more: whether it has more to say than this one thing, so that there is no hurry.
         :raises WorkerLost: it has ended, hangs, or says what is no message.
         """
+        if more and not self._buffer and time.monotonic() - self._heard < _BRISK:
+            # Who waits at a pipe is woken by each message, and that takes longer than a small test does.
+            time.sleep(_NAP)
         until = None if limit is None else time.monotonic() + limit
         (length,) = _LENGTH.unpack(self._take(_LENGTH.size, until))
         if length > _MOST:
@@ -128,6 +144,7 @@ class Worker:
             if not data:
                 raise WorkerLost(f"the worker {self._ended()}{self.last_words()}")
             self._buffer += data
+            self._heard = time.monotonic()
         taken = self._buffer[:count]
         del self._buffer[:count]
         return taken
@@ -168,30 +185,44 @@ class Worker:
         text = text[-_LAST_WORDS:]
         return f"\n{text}" if text else ""
 
+    def interrupt(self) -> None:
+        """Have it stop what it is doing, and tear down; what it has started hears of it too, as after Ctrl-C."""
+        self._signal(signal.SIGINT)
+
+    def _signal(self, number: int) -> None:
+        # Not even of one that has just ended is the number another's, until it has been waited for.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
     def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
+        """End it at once, with what it has started."""
+        self._signal(signal.SIGKILL)
         self._process.wait()
         self._close()
 
     def finish(self, grace: float) -> list[list[Any]]:
-        """Have it end in good order, and end it if it has not after ``grace`` seconds.
+        """Wait for it to end in good order, as it was asked to, and end it if it has not after ``grace`` seconds.
 
         :returns: what it said on the way.
+        :raises KeyboardInterrupt: somebody would not wait for that; it has ended all the same.
         """
-        self.send("finish")
         heard: list[list[Any]] = []
         try:
             while not heard or heard[-1][0] not in ("finished", "failed", "refused"):
                 heard.append(self.receive(grace))
             self._process.wait(grace)
         except (WorkerLost, subprocess.TimeoutExpired):
-            self._process.kill()
+            self._signal(signal.SIGKILL)
+        except KeyboardInterrupt:
+            self.kill()
+            raise
         self._process.wait()
         self._close()
         return heard
 
     def _close(self) -> None:
+        terminal.reclaim(self._process.pid)
         for stream in (*self._streams, self._said):
             if stream is not None:
                 with suppress(OSError):

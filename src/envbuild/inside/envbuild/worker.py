@@ -6,9 +6,11 @@ library and pytest only, Python 3.8 and later; pytest is the environment's own, 
 
 A message is a JSON list behind its length in four bytes. The plugin says::
 
-    ["start", {…}]           once: how pytest is to be set up (see `main`)
+    ["prepare", FOLDERS]     once: what comes last on the path, so that pytest can be imported meanwhile
+    ["start", {…}]           once: how pytest is to be set up (see `_settle` and `_test`)
     ["run", NUMBER, NEXT]    run a test. NEXT is the number of the one that will come after it here, null if it is the
                              last, "more" if others will come that are not known yet
+    ["basetemp", FOLDER]     the answer to such a question: where `tmp_path` may lie
     ["finish"]               end, as soon as the test that goes on is done
 
 and the worker::
@@ -17,7 +19,9 @@ and the worker::
     ["collected", {…}]            all tests, in the order in which pytest would run them here; errors and skips by file
     ["done", NUMBER, [REPORT…]]   a test has been run
     ["dropped", [NUMBER…]]        a test has failed, and these, which were to follow, are left until told again
+    ["basetemp"]                  a question, asked when a test needs it
     ["warning", {…}]
+    ["debugging"]                 somebody is talking to a debugger, which may take any time
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
     ["refused", TEXT]             pytest does not begin: what it was asked for cannot be
     ["failed", TEXT]              pytest cannot go on
@@ -30,6 +34,7 @@ import collections
 import json
 import os
 import select
+import signal
 import struct
 import sys
 import traceback
@@ -91,11 +96,12 @@ def main():
     # Whatever prints to the worker's own output must not be taken for a message.
     os.dup2(2, 1)
     line.send("ready", {"python": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable})
-    message = line.receive()
-    if message is None:
-        return
-    asked = message[1]
     try:
+        _prepare(line.receive())
+        message = line.receive()
+        if message is None:
+            return
+        asked = message[1]
         _settle(asked)
         measured = _measuring(asked.get("coverage"))
         _test(line, asked)
@@ -108,19 +114,62 @@ def main():
         line.send("finished")
 
 
+def _prepare(message):
+    """Import pytest, which is there already or lent."""
+    # The first entry stands for the folder that a command of `python -c` was given in.
+    del sys.path[0]
+    if message is not None:
+        sys.path += message[1]
+        import pytest  # noqa: F401
+
+
 def _settle(asked):
     """Be where the tests are to run, with the path that pytest has there."""
     os.chdir(asked["directory"])
     if asked.get("stdout") is not None:
         os.dup2(asked["stdout"], 1)
-    if asked.get("terminal"):
-        for descriptor in (0, 1):
-            _redirect(asked["terminal"], descriptor)
-    # The first entry stands for the folder that a command of `python -c` was given in.
-    sys.path[:1] = asked["path"]
-    sys.path += asked["lent"]
+    elif asked.get("terminal"):
+        _redirect(asked["terminal"], 1)
+    sys.path[:0] = asked["path"]
     sys.dont_write_bytecode = asked["dont_write_bytecode"]
     sys.argv = asked["argv"]
+
+
+class Terminal:
+    """The terminal, which belongs to whoever debugs while they do.
+
+    A process that it does not belong to is stopped when it reads from it, and Ctrl-C is not for it.
+
+    :param path: where it is opened; `None` if there is nobody to talk to.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self._before = None
+
+    def take(self):
+        """Have it, and read from it."""
+        _redirect(self.path, 0)
+        owner = os.tcgetpgrp(0)
+        if owner != os.getpgrp():
+            self._before = owner
+            self._give(os.getpgrp())
+
+    def give_back(self):
+        """Give it back, if it was taken."""
+        if self._before is not None:
+            self._give(self._before)
+            self._before = None
+
+    def _give(self, group):
+        opened = os.open(self.path, os.O_RDWR)
+        # Who does this in the background is stopped otherwise.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
+        try:
+            os.tcsetpgrp(opened, group)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(opened)
 
 
 def _redirect(path, descriptor):
@@ -183,7 +232,9 @@ class Worker:
     def __init__(self, line, asked):
         self.line = line
         self.asked = asked
+        self.terminal = Terminal(asked.get("terminal"))
         self.config = None
+        self.waiting = collections.deque()
         self.failed = False
         self.reports = []
         self.errors = {}
@@ -205,6 +256,30 @@ class Worker:
                 writer._file = open(os.devnull, "w")  # noqa: SIM115, SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
+        self._share_basetemp(getattr(config, "_tmp_path_factory", None))
+
+    def _share_basetemp(self, factory):
+        """Make temporary folders where pytest outside makes its own, once a test needs one."""
+        if factory is None or factory._given_basetemp is not None or self.asked["wrapped"]:
+            return
+        make = factory.getbasetemp
+
+        def getbasetemp():
+            if factory._given_basetemp is None:
+                factory._given_basetemp = type(self.config.rootpath)(self._ask("basetemp"))
+            return make()
+
+        factory.getbasetemp = getbasetemp
+
+    def _ask(self, question):
+        self.line.send(question)
+        while True:
+            message = self.line.receive()
+            if message is None:
+                raise EOFError("nobody is there any more")
+            if message[0] == question:
+                return message[1]
+            self.waiting.append(message)
 
     # -- collecting
 
@@ -230,26 +305,25 @@ class Worker:
         import gc
 
         gc.freeze()
-        waiting = collections.deque()
-        while True:
-            while not waiting or self.line.has_more():
-                message = self.line.receive()
-                if message is None or message[0] == "finish":
-                    return True
-                waiting.append(message[1:])
-            number, follows = waiting.popleft()
+        while self._listen():
+            _, number, follows = self.waiting.popleft()
             self._run(session, number, follows)
             if session.shouldstop or session.shouldfail:
                 self.line.send("stop", str(session.shouldstop or session.shouldfail))
-                return True
-            if waiting and self.failed and self.asked["pause"]:
-                while self.line.has_more():
-                    message = self.line.receive()
-                    if message is None or message[0] == "finish":
-                        return True
-                    waiting.append(message[1:])
-                self.line.send("dropped", [number for number, _ in waiting])
-                waiting.clear()
+                break
+            if self.failed and self.asked["pause"] and (self.waiting or self.line.has_more()) and self._listen():
+                self.line.send("dropped", [number for _, number, _ in self.waiting])
+                self.waiting.clear()
+        return True
+
+    def _listen(self):
+        """Take in what there is to be run, and wait until there is something; `False` if there will be nothing."""
+        while not self.waiting or self.line.has_more():
+            message = self.line.receive()
+            if message is None:
+                return False
+            self.waiting.append(message)
+        return all(message[0] != "finish" for message in self.waiting)
 
     def _run(self, session, number, follows):
         from _pytest.outcomes import Exit
@@ -260,12 +334,29 @@ class Worker:
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._following(session, follows))
         except Exit as error:
+            self.terminal.give_back()
             self.line.send("exit", str(error.msg), error.returncode)
             raise
         except KeyboardInterrupt:
+            self.terminal.give_back()
             self.line.send("interrupted")
             raise
+        self.terminal.give_back()
         self.line.send("done", number, self.reports)
+
+    def pytest_enter_pdb(self, config, pdb):  # noqa: ARG002
+        if self.terminal.path is None:
+            capturing = config.pluginmanager.get_plugin("capturemanager")
+            if capturing is not None:
+                capturing.resume()
+            import pytest
+
+            pytest.fail("nobody can be talked to: debugging inside an environment takes a terminal as standard input")
+        self.line.send("debugging")
+        self.terminal.take()
+
+    def pytest_leave_pdb(self):
+        self.terminal.give_back()
 
     def _following(self, session, follows):
         if follows is None:
