@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -276,3 +282,269 @@ def test_a_mark_that_is_not_as_it_should_be_is_an_error_of_its_file_and_others_r
     result.stdout.fnmatch_lines(["*ERROR collecting test_bad.py*"])
     result.stdout.re_match_lines([rf".*test_bad.py:{line}: .*"])
     result.stdout.fnmatch_lines([f"*{told.replace('[', '[[]')}*"])
+
+
+# -- being told to end
+
+
+WAITING = """
+import os, pathlib, pytest, subprocess, sys, time
+HERE = pathlib.Path(__file__).parent
+@pytest.fixture(scope="session")
+def wide():
+    yield
+    (HERE / "torn").write_text(str(os.getpid()))
+@pytest.fixture
+def near(wide):
+    yield
+    (HERE / "near").write_text("")
+def test_waits(near):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    (HERE / "running").write_text(f"{os.getpid()} {child.pid}")
+    time.sleep(float(os.environ.get("WAIT", 60)))
+def test_never(near): (HERE / "never").write_text("")
+"""
+
+
+class Waiting:
+    """A session of which a test is running, and does so for a minute."""
+
+    def __init__(self, project: pytest.Pytester, **variables: str) -> None:
+        self.folder = project.path
+        project.makepyfile(test_waiting=WAITING)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "--envbuild", "one.yml", "-p", "no:cacheprovider"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **variables},
+        )
+        until(lambda: (self.folder / "running").exists() and (self.folder / "running").read_text().count(" "))
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit code and what it printed, when nothing of it is left."""
+        out, _ = self.process.communicate(timeout=60)
+        for each in (self.folder / "running").read_text().split():
+            until(lambda each=each: not _runs(int(each)))
+        return self.process.returncode, out
+
+
+def until(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _runs(number: int) -> bool:
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{number}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("to_all", [True, False])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_session_told_to_end_tears_down_inside_and_leaves_no_process(
+    project: pytest.Pytester, number: signal.Signals, to_all: bool
+) -> None:
+    waiting = Waiting(project)
+
+    (os.killpg if to_all else os.kill)(waiting.process.pid, number)
+    code, told = waiting.ended()
+
+    assert code == pytest.ExitCode.INTERRUPTED, told
+    assert "KeyboardInterrupt" in told
+    assert all((project.path / name).exists() for name in ("torn", "near"))
+    assert not (project.path / "never").exists()
+
+
+def test_a_second_interrupt_does_not_wait_for_what_is_torn_down(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        "import pathlib, pytest, time\n@pytest.fixture(autouse=True)\ndef slow():\n    yield\n"
+        "    pathlib.Path(__file__).with_name('tearing').touch()\n    time.sleep(60)\n"
+    )
+    waiting = Waiting(project)
+
+    os.kill(waiting.process.pid, signal.SIGINT)
+    until((project.path / "tearing").exists)
+    begun = time.monotonic()
+    os.kill(waiting.process.pid, signal.SIGINT)
+    waiting.ended()
+
+    assert time.monotonic() - begun < 30
+
+
+def test_a_worker_whose_pytest_was_killed_ends_with_its_test_and_tears_down(project: pytest.Pytester) -> None:
+    waiting = Waiting(project, WAIT="3")
+
+    waiting.process.kill()
+    waiting.process.communicate()
+    worker, child = map(int, (project.path / "running").read_text().split())
+    until(lambda: not _runs(worker))
+    os.kill(child, signal.SIGKILL)
+
+    assert all((project.path / name).exists() for name in ("torn", "near"))
+    assert not (project.path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "conftest", "code", "told"),
+    [
+        ("pytest.exit('enough', 7)", "", 7, "enough"),
+        ("raise KeyboardInterrupt", "", 2, "KeyboardInterrupt"),
+        ("pass", "def pytest_runtest_teardown(item): item.session.shouldstop = 'halt'", 2, "halt"),
+    ],
+)
+def test_what_ends_a_session_inside_ends_it_here_as_it_would_have_there(
+    project: pytest.Pytester, body: str, conftest: str, code: int, told: str
+) -> None:
+    project.makeconftest(
+        "import pathlib, pytest\n@pytest.fixture(autouse=True, scope='session')\ndef wide():\n    yield\n"
+        f"    pathlib.Path(__file__).with_name('torn').touch()\n{conftest}\n"
+    )
+    project.makepyfile(
+        f"import pytest\ndef test_first(): pass\ndef test_ends():\n    {body}\ndef test_never(): assert 0"
+    )
+
+    result = run(project, "--envbuild", "one.yml")
+    torn = project.path / "torn"
+
+    assert result.ret == code
+    assert torn.exists()
+    torn.unlink()
+    plain = run(project, "-p", "no:envbuild")
+    assert (plain.ret, plain.parseoutcomes()) == (code, result.parseoutcomes())
+    result.stdout.fnmatch_lines([f"!!!*{told}*!!!"])
+    plain.stdout.fnmatch_lines([f"!!!*{told}*!!!"])
+
+
+# -- debugging
+
+
+AT_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+
+
+class Debugged:
+    """pytest at a terminal."""
+
+    def __init__(self, *words: str) -> None:
+        # Not a pipe that a worker which outlives pytest would hold.
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", AT_A_TERMINAL, sys.executable, "-m", "pytest", "--color=no", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, "TERM": "dumb"},
+        )
+        self.told = ""
+
+    def expect(self, text: str) -> str:
+        """Read up to a text; what was read."""
+        assert self.process.stdout is not None
+        end = time.monotonic() + 60
+        while text not in self.told:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
+            data = os.read(self.process.stdout.fileno(), 1 << 16) if ready else b""
+            assert data, f"no {text!r} in {self.told!r}"
+            self.told += data.decode(errors="replace").replace("\r\n", "\n")
+        before, _, self.told = self.told.partition(text)
+        return before
+
+    def say(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text.encode() + b"\n")
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit code, and the rest of what it printed."""
+        out, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, self.told + out.decode(errors="replace")
+
+
+BROKEN = """
+import os, pytest
+@pytest.fixture(autouse=True)
+def torn():
+    yield
+    open("torn", "a").close()
+def test_fails():
+    where = os.environ["WHERE"]
+    assert where == "nowhere"
+def test_after(): pass
+"""
+
+
+def test_pdb_debugs_inside_at_the_terminal(project: pytest.Pytester) -> None:
+    project.makepyfile(BROKEN)
+    debugged = Debugged("--pdb", "--envbuild", "one.yml")
+
+    before = debugged.expect("(Pdb) ")
+    debugged.say("p 'it is ' + where")
+    answer = debugged.expect("(Pdb) ")
+    debugged.say("c")
+    code, rest = debugged.ended()
+
+    assert "assert 'one' == 'nowhere'" in before
+    assert "it is one" in answer
+    assert (code, "1 failed, 1 passed" in rest) == (1, True), rest
+
+
+def test_quitting_a_debugger_ends_the_session_and_ctrl_c_does_not(project: pytest.Pytester) -> None:
+    project.makepyfile(BROKEN.replace("    assert", "    breakpoint()\n    assert"))
+    debugged = Debugged("--envbuild", "one.yml")
+
+    debugged.expect("(Pdb) ")
+    debugged.say("import time; time.sleep(50)")
+    time.sleep(0.5)
+    debugged.say("\x03")
+    debugged.expect("KeyboardInterrupt")
+    debugged.expect("(Pdb) ")
+    debugged.say("p 'it is ' + where")
+    debugged.expect("it is one")
+    debugged.say("q")
+    code, rest = debugged.ended()
+
+    assert (code, "Quitting debugger" in rest) == (2, True), rest
+    assert (project.path / "torn").exists()
+
+
+def test_trace_stops_at_the_start_of_each_test(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_a():\n    assert 1\ndef test_b():\n    assert 2\n")
+    debugged = Debugged("--trace", "--envbuild", "one.yml")
+
+    for line in ("assert 1", "assert 2"):
+        assert f"-> {line}" in debugged.expect("(Pdb) ")
+        debugged.say("c")
+
+    assert debugged.ended()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [(["--pdb"], "assert 0"), (["--trace"], "pass"), (["--pdb", "--envbuild-wrapper=env"], "assert 0")],
+)
+def test_debugging_where_nobody_could_be_talked_to_is_refused(
+    project: pytest.Pytester, words: list[str], body: str
+) -> None:
+    project.makepyfile(f"import pathlib\ndef test_it():\n    pathlib.Path('ran').touch()\n    {body}")
+
+    if len(words) == 1:
+        result = run(project, *words, "--envbuild", "one.yml")
+        code, told = result.ret, lines(result)
+    else:
+        code, told = Debugged(*words, "--envbuild", "one.yml").ended()
+
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert f"{words[0]}: to debug inside an environment takes a terminal as standard input" in told
+    assert not (project.path / "ran").exists()
+
+
+def test_a_breakpoint_where_nobody_could_be_talked_to_fails_its_test_with_that_reason(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_stops():\n    print('before')\n    breakpoint()\ndef test_after(): pass")
+
+    result = run(project, "--envbuild", "one.yml")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*nobody can be talked to: *", "before"])

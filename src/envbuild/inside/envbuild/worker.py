@@ -309,7 +309,6 @@ class Worker:
             _, number, follows = self.waiting.popleft()
             self._run(session, number, follows)
             if session.shouldstop or session.shouldfail:
-                self.line.send("stop", str(session.shouldstop or session.shouldfail))
                 break
             if self.failed and self.asked["pause"] and (self.waiting or self.line.has_more()) and self._listen():
                 self.line.send("dropped", [number for _, number, _ in self.waiting])
@@ -342,6 +341,9 @@ class Worker:
             self.line.send("interrupted")
             raise
         self.terminal.give_back()
+        if session.shouldstop or session.shouldfail:
+            # Before it could be told to run another test.
+            self.line.send("stop", str(session.shouldstop or session.shouldfail))
         self.line.send("done", number, self.reports)
 
     def pytest_enter_pdb(self, config, pdb):  # noqa: ARG002
