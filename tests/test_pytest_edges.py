@@ -548,3 +548,182 @@ def test_a_breakpoint_where_nobody_could_be_talked_to_fails_its_test_with_that_r
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*nobody can be talked to: *", "before"])
+
+
+# -- definitions that fail
+
+
+@pytest.mark.parametrize("how", ["option", "setting"])
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("none.yml", None, "none.yml"),
+        ("bad.yml", "pyhton: '3.11'\n", "pyhton"),
+        ("gone.yml", "interpreter: ./nowhere/python\n", "nowhere"),
+        ("secret.yml", "interpreter: PYTHON\nsecrets: [MISSING_ONE]\n", "MISSING_ONE"),
+        ("envs", None, "no definition in"),
+    ],
+)
+def test_an_environment_for_all_tests_that_cannot_be_had_is_a_usage_error(
+    project: pytest.Pytester, how: str, name: str, text: str | None, told: str
+) -> None:
+    project.makepyfile("import pathlib\ndef test_it(): pathlib.Path('ran').touch()")
+    (project.path / "envs").mkdir()
+    if text is not None:
+        (project.path / name).write_text(text.replace("PYTHON", sys.prefix))
+    if how == "setting":
+        project.makeini(f"[pytest]\nenvbuild = {name}\n")
+
+    result = run(project, *(["--envbuild", name] if how == "option" else []))
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR, lines(result)
+    assert told in result.stderr.str()
+    assert "Traceback" not in lines(result)
+    assert not (project.path / "ran").exists()
+
+
+def test_an_empty_name_is_no_environment(project: pytest.Pytester) -> None:
+    result = run(project, "--envbuild", "")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --envbuild: an empty SPEC names no environment"])
+
+
+def test_a_stale_lock_is_refused_where_only_locked_environments_are_wanted(project: pytest.Pytester) -> None:
+    project.makepyfile("def test_it(): pass")
+    run(project, "--envbuild", "one.yml", "--envbuild-locked")
+    assert run(project, "--envbuild", "one.yml").ret == pytest.ExitCode.OK
+    with (project.path / "one.yml").open("a") as file:
+        file.write("python: '>=3.11'\n")
+
+    result = run(project, "--envbuild", "one.yml", "--envbuild-locked")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: *lock*", "*envbuild lock*"])
+
+
+def test_a_broken_environment_of_a_mark_does_not_stop_tests_in_others(project: pytest.Pytester) -> None:
+    (project.path / "bad.yml").write_text("pyhton: '3.11'\n")
+    project.makepyfile(
+        test_bad="import pytest\n\n@pytest.mark.envbuild('bad.yml')\ndef test_a(): pass",
+        test_both="import pytest\n@pytest.mark.envbuild('bad.yml', 'one.yml')\ndef test_b(): pass",
+        test_good="import pytest, only_inside\npytestmark = pytest.mark.envbuild('one.yml')\ndef test_c(): pass",
+    )
+
+    result = run(project)
+
+    result.assert_outcomes(passed=2, errors=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.re_match_lines([r".*test_bad\.py:3: .*"])
+    result.stdout.fnmatch_lines(["*pyhton*"])
+
+
+def test_a_module_that_cannot_be_imported_here_has_its_marked_tests_run(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        "import pytest, only_inside\n@pytest.mark.envbuild('one.yml')\ndef test_in(): pass\ndef test_out(): pass"
+    )
+
+    result = run(project)
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["E   ModuleNotFoundError: No module named 'only_inside'"])
+
+
+def test_the_option_wins_over_the_setting(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\nenvbuild = two.yml\n")
+    project.makepyfile("import os\ndef test_where(): assert os.environ['WHERE'] == 'one'")
+
+    run(project, "--envbuild", "one.yml").assert_outcomes(passed=1)
+
+
+# -- what it costs
+
+
+@pytest.mark.parametrize("word", ["--help", "--markers", "--fixtures", "--version", "--cache-show"])
+def test_telling_something_builds_nothing(project: pytest.Pytester, word: str) -> None:
+    project.makepyfile("def test_it(): pass")
+
+    result = run(project, word, "--envbuild", "none.yml")
+
+    assert result.ret == pytest.ExitCode.OK, lines(result)
+
+
+def test_a_session_that_asks_for_no_environment_imports_next_to_nothing_of_us(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        "import sys\ndef pytest_unconfigure():\n"
+        "    print('imported', sorted(each for each in sys.modules if each.startswith('envbuild')))\n"
+    )
+    project.makepyfile("def test_it(): pass")
+
+    result = run(project)
+
+    imported = {"envbuild", "envbuild.activation", "envbuild.layout", "envbuild.pytest_plugin"}
+    imported |= {f"envbuild.pytest_plugin.{each}" for each in ("conftests", "terminal", "watching")}
+    result.stdout.fnmatch_lines([f"imported {sorted(imported)}".replace("[", "[[]")])
+
+
+# -- where things are
+
+
+WHERE = "import os, only_inside\ndef test_where(): assert os.environ['WHERE'] == 'one'\n"
+
+
+def test_tests_are_found_wherever_they_are_asked_for_from(project: pytest.Pytester, tmp_path: Path) -> None:
+    marked = WHERE + "import pytest\npytestmark = pytest.mark.envbuild('../one.yml')\n"
+    for place in ("sub dir/test_é.py", "pkg/__init__.py", "pkg/inner/__init__.py", "pkg/inner/test_same.py"):
+        path = project.path / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(marked.replace("../one", "one") if "test" in place else "")
+    same = project.path / "pkg" / "test_same.py"
+    same.write_text(marked)
+    (project.path / "pkg" / "inner" / "conftest.py").write_text("import only_inside\n")
+    (project.path / "link").symlink_to("sub dir")
+    for each in ("sub dir", "pkg/inner", "pkg"):
+        (project.path / each).chmod(0o555)
+
+    everything = run(project, "-v")
+    below = run(
+        project, "--rootdir", str(project.path), "-c", str(project.path / "tox.ini"), "pkg", "sub dir/test_é.py"
+    )
+    os.chdir(project.path / "pkg")
+    inside = run(project, "inner", "../sub dir")
+
+    everything.assert_outcomes(passed=4)
+    everything.stdout.fnmatch_lines(["link/test_é.py::test_where[[]one.yml] PASSED*"])
+    below.assert_outcomes(passed=3)
+    inside.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])
+def test_import_modes_and_what_is_ignored_are_those_of_pytest(project: pytest.Pytester, mode: str) -> None:
+    mark = "import pytest, only_inside\npytestmark = pytest.mark.envbuild('one.yml')\ndef test_{}(): pass\n"
+    project.makeini("[pytest]\nnorecursedirs = away\n")
+    project.makepyfile(
+        **{
+            "conftest": "collect_ignore = ['test_ignored.py']\ncollect_ignore_glob = ['ignored_*']",
+            "test_ignored": mark.format("ignored"),
+            "ignored_folder/test_there": mark.format("there"),
+            "away/test_away": mark.format("away"),
+            "test_option": mark.format("option"),
+            "test_kept": mark.format("kept"),
+        }
+    )
+
+    result = run(project, f"--import-mode={mode}", "--ignore", "test_option.py", "-v")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["test_kept.py::test_kept[[]one.yml] PASSED*"])
+
+
+def test_files_outside_the_root_folder_and_packages_by_name_are_run(project: pytest.Pytester, away: Path) -> None:
+    outside = away / "outside"
+    outside.mkdir()
+    (outside / "test_outside.py").write_text(WHERE)
+    package = project.path / "mypackage"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "test_in_package.py").write_text(WHERE)
+
+    run(project, "--envbuild", "one.yml", "--rootdir", ".", str(outside)).assert_outcomes(passed=1)
+    run(project, "--envbuild", "one.yml", "--pyargs", "mypackage.test_in_package").assert_outcomes(passed=1)
+    run(project, "--envbuild", "one.yml", "--pyargs", "mypackage").assert_outcomes(passed=1)

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from envbuild.pytest_plugin.standins import Unavailable
-
 _IMPORT = "_importconftest"
 """The method of pytest's plugin manager that all of them are imported by."""
 
@@ -82,6 +80,8 @@ class Conftests:
         error = self.above(path)
         if error is None or not found:
             return found
+        from envbuild.pytest_plugin.standins import Unavailable
+
         return [Unavailable.from_parent(parent, path=path, reason=error)] if needed else []
 
     def described(self, folder: Path) -> list[str]:

@@ -397,7 +397,12 @@ class Hosting:
 
 
 def _asked(config: pytest.Config, options: argparse.Namespace) -> list[str]:
-    """The environments for all tests that have no mark, as `located` gives them."""
+    """The environments for all tests that have no mark, as `located` gives them.
+
+    :raises UsageError: one is named by nothing.
+    """
+    if any(not each.strip() for each in options.envbuild or ()):
+        raise pytest.UsageError("--envbuild: an empty SPEC names no environment")
     given = [located(each, config.invocation_params.dir) for each in options.envbuild or ()]
     return list(dict.fromkeys(given or (located(each, config.rootpath) for each in config.getini("envbuild"))))
 

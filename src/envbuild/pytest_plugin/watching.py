@@ -104,12 +104,18 @@ class Watching:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
         """Look for marks in the text of a file."""
-        if self.hosting is not None or not (self.conftests.failed or mentions(file_path)):
+        if self.hosting is not None or not self._is_test_file(file_path, parent.session):
+            return (yield)
+        if not (self.conftests.failed or mentions(file_path)):
             return (yield)
         hosting = self.host()
         hosting.prepare(self.config.args)
         # Too late for its own hook to be called with this file.
         return hosting.hosted(file_path, parent, (yield))
+
+    def _is_test_file(self, path: Path, session: pytest.Session) -> bool:
+        patterns = self.config.getini("python_files")
+        return any(fnmatch(path.name, each) for each in patterns) or session.isinitpath(path)
 
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Look for marks on tests, when each conftest.py has put there what it wants."""
@@ -138,7 +144,7 @@ def modules(config: pytest.Config, arguments: Sequence[str]) -> Iterator[Path]:
         except OSError:
             return
         for each in entries:
-            if each.is_dir():
+            if each.is_dir() and not (each.is_symlink() and folder.is_relative_to(Path(each).resolve())):
                 if each.name != "__pycache__" and not any(fnmatch(each.name, pattern) for pattern in skipped):
                     yield from below(Path(each))
             elif each.name.endswith(".py") and any(fnmatch(each.name, pattern) for pattern in patterns):
