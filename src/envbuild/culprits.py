@@ -88,8 +88,8 @@ class Culprits:
     :param blamed: the changes that are all needed for the failure; those of one set could not be told apart.
     :param bad: the smallest selection that is bad: what is blamed, and what cannot be made without.
     :param good: the largest selection within it that is good.
-    :param certain: whether each set in ``blamed`` is of changes that can only be made together; otherwise selections
-        had to be skipped, and some of what is blamed may be innocent.
+    :param certain: whether each set in ``blamed`` is of changes that can only be made together, and without it all is
+        good; otherwise selections had to be skipped, and some of what is blamed may be innocent.
     """
 
     blamed: tuple[Changes, ...]
@@ -129,7 +129,7 @@ def search(ties: Ties, ask: Ask) -> Culprits:
         if smaller is None:
             break
         bad = smaller
-    certain = all(each in ties.groups for each in blamed)
+    certain = all(each in ties.groups and known[ties.without(bad, each)] == "good" for each in blamed)
     return Culprits(tuple(sorted(blamed, key=sorted)), bad, _largest_good(known, bad), certain)
 
 
