@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.channel import Channel
+from support.conda_definition import asks
 from support.desk import Desk, Done
 from support.index import Index
 from support.packages import Made, project, wheel
@@ -266,7 +268,7 @@ def check(desk: Desk, test: str) -> tuple[str, ...]:
         "def version(name):\n"
         "    try: return m.version(name)\n"
         "    except m.PackageNotFoundError: return ''\n"
-        f"print('checking')\nsys.exit(0 if {test} else 1)\n",
+        f"print('checking')\nsys.exit(0 if ({test}) else 1)\n",
     )
     return ("--", "python", "check.py")
 
@@ -288,7 +290,7 @@ def test_one_culprit_among_sixteen_changes_is_found_in_seven_steps(desk: Desk, i
 
     done = desk.envbuild("bisect", *BOTH, *command)
 
-    assert done.out.startswith("this breaks 'python check.py':\n  pkg11 1.0 → 2.0\n")
+    assert done.out.startswith("this breaks it:\n  pkg11 1.0 → 2.0\n")
     assert "have the definition ask for this: pkg11==1.0\n" in done.out
     assert "step 7 of about 7: bad (exit code 1)" in done.err
     assert "step 8" not in done.err
@@ -324,7 +326,7 @@ def test_two_changes_that_only_break_it_together_are_both_named(desk: Desk, inde
 
     done = desk.envbuild("bisect", *BOTH, *command)
 
-    assert done.out.startswith("only together do these break 'python check.py':\n  pkg1 1.0 → 2.0\n  pkg6 1.0 → 2.0\n")
+    assert done.out.startswith("only together do these break it:\n  pkg1 1.0 → 2.0\n  pkg6 1.0 → 2.0\n")
     assert "ask for one of these: pkg1==1.0, pkg6==1.0\n" in done.out
 
 
@@ -353,9 +355,7 @@ def test_a_change_that_needs_another_is_told_apart_from_it(desk: Desk, index: In
     done = desk.envbuild("bisect", *BOTH, *check(desk, "version('app') == '1.0'"))
     result = bisect(desk, *BOTH, *check(desk, "version('app') == '1.0'"))
 
-    assert (
-        "this breaks 'python check.py':\n  app 1.0 → 2.0\ntogether with what cannot be had without:\n  lib" in done.out
-    )
+    assert "this breaks it:\n  app 1.0 → 2.0\ntogether with what cannot be had without:\n  lib" in done.out
     assert [each["name"] for each in result["needed"]] == ["lib"]
     assert result["last_good"]["changes"] == ["lib 1.0 → 2.0"]
     assert not any(each["built"] for each in result["steps"]), "what was built the first time is used again"
@@ -379,10 +379,10 @@ def test_where_nothing_in_between_can_be_tried_all_that_is_left_is_named(desk: D
     pair(desk, index, dict.fromkeys(("ant", "bee", "cow"), "1.0"), dict.fromkeys(("ant", "bee", "cow"), "2.0"))
     test = "version('ant') == '1.0' if version('ant') == version('bee') == version('cow') else exit(125)"
 
-    done = desk.try_("bisect", *BOTH, *check(desk, f"({test})"))
+    done = desk.try_("bisect", *BOTH, *check(desk, test))
 
     assert done.code == 1
-    assert done.out.startswith("what breaks 'python check.py' is among these; what lies between could not be tried:\n")
+    assert done.out.startswith("what breaks it is among these; what lies between could not be tried:\n")
     assert done.out.count(" 1.0 → 2.0\n") == 3
 
 
@@ -455,7 +455,7 @@ def test_python_alone_can_be_to_blame(
 
     done = desk.envbuild("bisect", *BOTH, *check(desk, "sys.version_info < (3, 12)"))
 
-    assert "this breaks 'python check.py':\n  Python 3.11." in done.out
+    assert "this breaks it:\n  Python 3.11." in done.out
     assert "ask for this: python 3.11." in done.out
 
 
@@ -552,15 +552,15 @@ def test_a_failure_that_does_not_come_again_is_called_flaky_and_blames_nobody(de
     pair(desk, index, dict.fromkeys(names, "1.0"), dict.fromkeys(names, "2.0"))
     mark = desk.root / "mark"
     # With pkg1 and without pkg2, it fails every other time.
-    moody = f"(not (p := pathlib.Path('{mark}')).exists() and p.touch()) or (p.unlink() or True)"
+    moody = f"not p.unlink() if (p := pathlib.Path('{mark}')).exists() else p.touch()"
     test = f"version('pkg2') == '1.0' if version('pkg1') == version('pkg2') else ({moody})"
 
-    done = desk.try_("bisect", "--json", "--repeat", "2", *BOTH, *check(desk, f"({test})"))
+    done = desk.try_("bisect", "--json", "--repeat", "2", *BOTH, *check(desk, test))
 
     result = done.json
     assert done.code == 1
     assert not result["certain"]
-    assert found(result) == [["pkg1 1.0 2.0"], ["pkg2 1.0 2.0"]]
+    assert found(result) == [["pkg1 1.0 2.0", "pkg2 1.0 2.0"]]
     flaky = [each for each in result["steps"] if each["flaky"]]
     assert [each["verdict"] for each in flaky] == ["skip"] * len(flaky)
     assert flaky
@@ -731,3 +731,22 @@ def test_words_behind_the_dashes_are_the_commands_own(desk: Desk, index: Index) 
     result = bisect(desk, *BOTH, "--", "python", "-c", script, "--json", "--", "-q")
 
     assert result["command"][-3:] == ["--json", "--", "-q"]
+
+
+# conda
+
+
+def test_conda_packages_are_exchanged_at_once_and_those_of_pip_beside_them_are_told_apart(
+    desk: Desk, index: Index, channel: Channel
+) -> None:
+    simple(index, "ant", "bee")
+    for name, almanac, version in (("old", "1.0", "1.0"), ("new", "2.0", "2.0")):
+        pins = [f"ant=={version}", f"bee=={version}"]
+        asks(desk.at(name), channel.url, "python=3.11", f"almanac={almanac}", pip=tuple(pins), index=index)
+    ends = ("../old/environment.yml", "../new/environment.yml")
+
+    pip = bisect(desk, *ends, *check(desk, "version('bee') == '1.0'"))
+    conda = desk.envbuild("bisect", *ends, *check(desk, "__import__('almanac').__version__ == '1.0'"))
+
+    assert found(pip) == [["bee 1.0 2.0"]]
+    assert "this breaks it:\n  conda: almanac 1.0 → 2.0" in conda.out

@@ -159,15 +159,14 @@ class Bisection:
 
     def _verdict(self) -> Iterator[str]:
         blamed = [tuple(self.parts[each] for each in sorted(group)) for group in self.culprits.blamed]
-        command = shlex.join(self.question.command)
         if not self.culprits.certain:
-            yield f"what breaks '{command}' is among these; what lies between could not be tried:"
+            yield "what breaks it is among these; what lies between could not be tried:"
         elif len(blamed) > 1:
-            yield f"only together do these break '{command}':"
+            yield "only together do these break it:"
         elif len(blamed[0]) > 1:
-            yield f"these break '{command}', and cannot be had one without the other:"
+            yield "these break it, and cannot be had one without the other:"
         else:
-            yield f"this breaks '{command}':"
+            yield "this breaks it:"
         for group in blamed:
             for each in group:
                 yield f"  {each}"
