@@ -749,4 +749,4 @@ def test_conda_packages_are_exchanged_at_once_and_those_of_pip_beside_them_are_t
     conda = desk.envbuild("bisect", *ends, *check(desk, "__import__('almanac').__version__ == '1.0'"))
 
     assert found(pip) == [["bee 1.0 2.0"]]
-    assert "this breaks it:\n  conda: almanac 1.0 → 2.0" in conda.out
+    assert "this breaks it:\n  conda: almanac 1.0 → 2.0\n" in conda.out

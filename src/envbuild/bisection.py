@@ -33,6 +33,7 @@ from envbuild.platform import Platform
 from envbuild.plugins import Plugins
 from envbuild.progress import QUIET
 from envbuild.project import Project, open_spec
+from envbuild.supervise import visible
 from envbuild.workspace import Workspace
 
 UNKNOWN = 125
@@ -155,7 +156,7 @@ class Bisection:
         told += f", {len(skipped)} skipped" if skipped else ""
         told += f", {flaky} flaky" if flaky else ""
         lines.append(f"{told}; envbuild runs list --name {self.question.experiment}")
-        return "\n".join((*lines, *self._advice()))
+        return "\n".join(map(visible, (*lines, *self._advice())))
 
     def _verdict(self) -> Iterator[str]:
         blamed = [tuple(self.parts[each] for each in sorted(group)) for group in self.culprits.blamed]
@@ -170,6 +171,8 @@ class Bisection:
         for group in blamed:
             for each in group:
                 yield f"  {each}"
+                if each.kind == "conda" and len(each.changes) > 1:
+                    yield from (f"    {package}" for package in each.packages)
 
     def _advice(self) -> Iterator[str]:
         blamed = [self.parts[each] for group in self.culprits.blamed for each in sorted(group)]
@@ -180,7 +183,7 @@ class Bisection:
 
 
 def _as_dict(part: Part) -> dict[str, Any]:
-    packages = {"packages": [str(each) for each in part.changes]} if part.kind == "conda" else {}
+    packages = {"packages": list(part.packages)} if part.kind == "conda" else {}
     return {"kind": part.kind, "name": part.name, "before": part.before, "after": part.after, **packages}
 
 
@@ -467,7 +470,7 @@ class _Trials:
         reason = f" ({step.reason.splitlines()[0]})" if step.reason else ""
         identity = step.id.short if step.id else "-" * 12
         head = f"step {step.number} of about {about}: {step.verdict}{reason}"
-        return f"{head}  {identity}  {step.seconds:.2f} s  {ends.get(step.changes, what)}"
+        return visible(f"{head}  {identity}  {step.seconds:.2f} s  {ends.get(step.changes, what)}")
 
 
 def _listed(names: list[str]) -> str:
@@ -492,4 +495,4 @@ def _end_of_log(log: Path) -> str:
             lines = stream.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    return "\n".join(lines[-_TAIL:])
+    return "\n".join(visible(each.expandtabs()) for each in lines[-_TAIL:])

@@ -77,7 +77,7 @@ class Part:
 
     def __str__(self) -> str:
         if self.kind == "conda":
-            return f"conda: {'; '.join(str(each).removeprefix('~ ') for each in self.changes)}"
+            return f"conda: {'; '.join(self.packages)}" if len(self.changes) < 3 else f"{len(self.changes)} of conda's"
         if self.before is None:
             return f"{self.name} {self.after} (added)"
         if self.after is None:
@@ -85,6 +85,11 @@ class Part:
         if self.before == self.after:
             return f"{self.name} {self.after} (other bytes)"
         return f"{self.name} {self.before} → {self.after}"
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What goes and comes, package by package."""
+        return tuple(str(each).removeprefix("~ ").replace(f" ({CONDA})", "") for each in self.changes)
 
 
 def rooted(lock: Lock) -> Lock:
@@ -193,6 +198,7 @@ class _Requirements:
         self.parts = exchanged
         self.ends = (before, after)
         self.owners = _owners(exchanged)
+        self.locked = {each.provides for end in self.ends for each in end.lock.packages}
         kinds = {part.kind: number for number, part in enumerate(exchanged)}
         self.python = kinds.get("python")
         self.conda = kinds.get("conda")
@@ -211,18 +217,17 @@ class _Requirements:
         """The part that a distribution is exchanged with."""
         if name in self.owners:
             return self.owners[name]
-        locked = any(each.provides == name for end in self.ends for each in end.lock.packages)
         # A conda package may bring distributions that its name does not tell.
-        return None if locked else self.conda
+        return None if name in self.locked else self.conda
 
     def _of_distribution(self, name: str, distribution: Distribution, side: int) -> Iterator[tuple[int, int]]:
         owner = self._owner(name)
         sides = (side,) if owner is not None else (0, 1)
+        extras = self._extras(distribution, side)
         for written in distribution.requires:
             requirement = _requirement(written)
             if requirement is None:
                 continue
-            extras = self._extras(distribution, side)
             active = [_applies(requirement, extras, end.lock.python) for end in self.ends]
             met = self._met(requirement)
             # Overridden by whoever made the lock, so it binds nobody.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from envbuild import bisection, execution, retention, supervise
+from envbuild import bisection, execution, supervise
 from envbuild.cli.context import Context
+from envbuild.cli.running import keep_bound
 from envbuild.cli.usage import UsageError
 
 
@@ -30,6 +31,6 @@ def bisect(arguments: argparse.Namespace, context: Context) -> int:
 
     found = bisection.bisect(question, context.workspace, context.plugins, context.wishes, say)
     if any(each.built for each in found.steps):
-        retention.keep_bound(context.workspace)
+        keep_bound(context)
     context.show(found.to_dict(), str(found))
     return 0 if found.culprits.certain else 1
