@@ -268,13 +268,17 @@ class _Requirements:
     def _extras(self, distribution: Distribution, side: int) -> frozenset[str]:
         """The extras of a distribution of which all that they require is there."""
         python = self.ends[side].lock.python
-        found = set()
-        for name in {one or other for each in distribution.requires for one, other in _EXTRA.findall(each)}:
-            asked = [each for text in distribution.requires if (each := _requirement(text)) and "extra" in text]
-            asked = [each for each in asked if _applies(each, frozenset({name}), python)]
-            if all(self._met(each)[side] for each in asked):
-                found.add(name)
-        return frozenset(found)
+        lacking: set[str] = set()
+        named: set[str] = set()
+        for written in distribution.requires:
+            requirement = _requirement(written)
+            if requirement is None:
+                continue
+            for name in _extras_in(written):
+                named.add(name)
+                if _applies(requirement, frozenset({name}), python) and not self._met(requirement)[side]:
+                    lacking.add(name)
+        return frozenset(named - lacking)
 
     def _of_artifacts(self) -> Iterator[tuple[int, int]]:
         """Packages whose file, or own word, is for one of the two Pythons only."""
@@ -324,6 +328,15 @@ def _requirement(written: str) -> Requirement | None:
         return None
 
 
+def _extras_in(written: str) -> frozenset[str]:
+    """The extras that a requirement is told to be for.
+
+    >>> sorted(_extras_in("rich; extra == 'cli' or 'all' == extra"))
+    ['all', 'cli']
+    """
+    return frozenset(one or other for one, other in _EXTRA.findall(written))
+
+
 def _specifier(written: str) -> SpecifierSet:
     try:
         return SpecifierSet(written)
@@ -340,7 +353,9 @@ def _admits(specifier: SpecifierSet, version: str) -> bool:
 
 def _applies(requirement: Requirement, extras: frozenset[str], python: str) -> bool:
     marker = requirement.marker
-    return marker is None or any(_holds(marker, extra, python) for extra in ("", *sorted(extras)))
+    if marker is None:
+        return True
+    return any(_holds(marker, extra, python) for extra in ("", *(extras & _extras_in(str(marker)))))
 
 
 def _holds(marker: Marker, extra: str, python: str) -> bool:
