@@ -257,6 +257,13 @@ class CannotBeWritten(Resolver):
         )
 
 
+class SaysTooMuch(Resolver):
+    """It says what a lock does not keep of packages of its kind."""
+
+    def after(self, definition: Definition, resolution: Resolution) -> None:
+        resolution.packages = tuple(replace(each, requires_python=">=3.8") for each in resolution.packages)
+
+
 class LocksASecret(Resolver):
     """It writes what opens the index into the lock."""
 
@@ -838,10 +845,6 @@ class KeepsSignals(Runner):
         def signal(self, number: int) -> None:
             pass
 
-        def stream(self, write: Callable[[int, bytes], None]) -> int:
-            super().signal(signal.SIGTERM)
-            return super().stream(write)
-
 
 class StumblesOverTheDead(Runner):
     """A signal that comes too late raises."""
@@ -926,23 +929,16 @@ class SetsVariablesHere(RunsHere):
         return super().start(run, image)
 
 
-class RunsOne(RunsHere):
-    """It knows of the last run alone."""
+class RemembersWhoWrites(Runner):
+    """What any run prints goes to who asked first."""
 
-    last: subprocess.Popen[bytes]
+    class handle(Process):  # noqa: N801
+        write: Callable[[int, bytes], None] | None = None
 
-    def begin(self, run: RunRequest, image: Image) -> RunHandle:
-        RunsOne.last = self.start(run, image)
-
-        class Last(Process):
-            def __init__(self) -> None:
-                self.folder = run.directory
-
-            @property
-            def process(self) -> subprocess.Popen[bytes]:  # type: ignore[override]
-                return RunsOne.last
-
-        return Last()
+        def stream(self, write: Callable[[int, bytes], None]) -> int:
+            kept = type(self)
+            kept.write = staticmethod(kept.write or write)
+            return super().stream(kept.write)
 
 
 # -- deploying -----------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NoReturn
 
 import pytest
 
+from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError
 from envbuild.fingerprint import differences
 from envbuild.hookspecs import GROUP
@@ -205,7 +206,7 @@ def plain(value: Any) -> Any:
     """A value as lists, mappings and texts, to be compared and shown."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, (type, Digest, Platform)):
         return {each.name: plain(getattr(value, each.name)) for each in fields(value) if each.name != "progress"}
     if isinstance(value, (set, frozenset)):
         return sorted(map(str, value))

@@ -335,7 +335,11 @@ class ResolveDependenciesContract(PluginContract):
         if wrong:
             self.broken("a lock of it could not be verified", *wrong)
         lock = found.lock
-        self.same("written down and read again, its lock is another", lock, Lock.parse(lock.to_toml(), root=lock.root))
+        try:
+            read = Lock.parse(lock.to_toml(), root=lock.root)
+        except LockError as error:
+            self.broken(f"written down, its lock cannot be read again: {error}")
+        self.same("written down and read again, its lock is another", lock, read)
 
     def test_no_secret_is_told(
         self,

@@ -51,21 +51,21 @@ _ASKED_TO_END = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 print("waiting", flush=True)
-time.sleep(60)
+time.sleep(30)
 """
 
 _STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("waiting", flush=True)
-time.sleep(60)
+time.sleep(30)
 """
 
 _WITH_CHILD = """
 import subprocess, sys
 beats = '''
 import time
-for number in range(1200):
+for number in range(600):
     open("beat", "w").write(str(number))
     if number == 0: print("waiting", flush=True)
     time.sleep(0.05)
@@ -408,6 +408,7 @@ class RunTargetContract(PluginContract):
         run = start(_ASKED_TO_END.replace("SIGTERM", "SIGINT"))
         run.follow_until_it_waits()
         run.handle.signal(signal.SIGINT)
+        self._ends(run, "a program that ends when it gets SIGINT goes on after signal(SIGINT)")
         if run.end() != 7:
             self.broken(f"a program that ends with 7 when it gets SIGINT ended with {run.code}")
         try:
