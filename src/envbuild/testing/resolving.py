@@ -339,6 +339,8 @@ class ResolveDependenciesContract(PluginContract):
             read = Lock.parse(lock.to_toml(), root=lock.root)
         except LockError as error:
             self.broken(f"written down, its lock cannot be read again: {error}")
+        by_name = [{each.label: plain(each) for each in one.packages} for one in (lock, read)]
+        self.same("written down and read again, its lock is another", *by_name)
         self.same("written down and read again, its lock is another", lock, read)
 
     def test_no_secret_is_told(
