@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -182,6 +183,13 @@ class Replaces(Resolver):
 
     def before(self, definition: Definition, resolution: Resolution) -> None:
         resolution.packages = ()
+
+
+class ReplacesThePython(Resolver):
+    """It puts its own Python in the place of the one that others have fixed."""
+
+    def before(self, definition: Definition, resolution: Resolution) -> None:
+        resolution.python = None
 
 
 class LeavesAFile(Resolver):
@@ -482,6 +490,18 @@ class BeginsAndDeclines(ShelfPlugin):
     def build_image(self, definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Any:
         (request.scratch / "begun").touch()
         return super().build_image(definition, lock, id, request)
+
+
+class BeginsAnew(ShelfPlugin):
+    """It throws away what others have built."""
+
+    @hookimpl
+    def build_image(self, definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Any:
+        ours = tuple(each for each in lock.packages if each.kind == "shelf")
+        if request.base:
+            shutil.rmtree(request.destination)
+        image = super().build_image(definition, replace(lock, packages=ours), id, replace(request, base=None))
+        return image and replace(image, kinds=frozenset({"shelf"}))
 
 
 class SaysAnotherId(ShelfPlugin):
