@@ -137,6 +137,7 @@ CASES = [
         CancelsAndWaits=("cancel_asks_first", "cancel waits for the run to end"),
         OnlyAsks=("cancel_makes_it_end", "goes on after cancel(0)"),
         SparesChildren=("cancel_ends_what_it_has_started", "a child of the program goes on"),
+        LeavesTheStubborn=("cancel_ends_children_that_do_not_listen", "a child that ignores SIGTERM goes on"),
         HasNoHint=("a_program_that_is_not_there_is_named", "without its name, or without a hint"),
         LetsItRaise=("a_program_that_is_not_there_is_named", "with PluginError, not TargetError"),
         PretendsToRun=("a_program_that_is_not_there_is_named", "a program that is not there ends with 0"),
