@@ -10,7 +10,7 @@ from typing import NamedTuple
 from unittest import mock
 
 import pytest
-from support import tried, wrong
+from support import right, tried, wrong
 from support.promises import promises
 
 from envbuild.testing import PluginContract
@@ -165,10 +165,11 @@ class TestWrong({contract}):
 
 
 def inside(pytester: pytest.Pytester, *words: str) -> pytest.RunResult:
-    """Run pytest in this one; what a wrong plugin leaves open or sets is gone afterwards."""
+    """Run pytest in this one; what a wrong plugin leaves open, sets or has running is gone afterwards."""
     with mock.patch.dict(os.environ), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         done = pytester.runpytest_inprocess("-p", "no:unraisableexception", "-p", "no:threadexception", *words)
+        right.end_all()
         gc.collect()
     return done
 
