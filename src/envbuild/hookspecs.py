@@ -6,6 +6,8 @@ below it. Values go in, values come out: nothing that a plugin is given changes 
 
 The name of the entry point is the plugin's name: it stands in ``envbuild plugins``, in messages, and in the
 document that an environment's id is taken of, so it should never change.
+
+What is promised here `envbuild.testing` has tests of, for the tests of plugins to subclass.
 """
 
 from __future__ import annotations
