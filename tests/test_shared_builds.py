@@ -39,7 +39,7 @@ class Builder:
         return Image(kind="prefix", id=id, platform=lock.platform, path=request.destination, kinds=done | {self.kind})
 
 
-def build(tmp_path: Path, kinds: tuple[str, ...], *builders: Builder) -> tuple[Image, list[str]]:
+def build(tmp_path: Path, kinds: tuple[str, ...], *builders: Builder | Begins) -> tuple[Image, list[str]]:
     (tmp_path / "envbuild.yml").write_text("pip: []\n")
     workspace = Workspace(tmp_path / "workspace")
     lock = Lock(python="3.11.7", platform=Platform.here(), packages=packages(*kinds))
@@ -67,6 +67,24 @@ def test_a_kind_that_nobody_builds_is_named(tmp_path: Path) -> None:
 def test_builders_that_get_nowhere_are_not_asked_for_ever(tmp_path: Path) -> None:
     with pytest.raises(PluginMissing, match="fowl"):
         build(tmp_path, ("fish", "fowl"), Builder("fish", begins=True), Builder("fish", begins=False))
+
+
+class Begins:
+    """Makes the prefix, and nothing of what the lock holds."""
+
+    kind = "nothing"
+
+    @hookimpl
+    def build_image(self, lock: Lock, id: Digest, request: BuildRequest) -> Image | None:  # noqa: A002
+        if request.base is not None:
+            return None
+        return Image(kind="prefix", id=id, platform=lock.platform, path=request.destination, kinds=frozenset({"pip"}))
+
+
+def test_who_begins_need_not_build_any_of_it(tmp_path: Path) -> None:
+    image, made = build(tmp_path, ("fowl",), Builder("fowl", begins=False), Begins())
+    assert made == ["fowl"]
+    assert image.kinds is None
 
 
 @pytest.mark.parametrize(("provides", "clashes"), [("apip", True), ("", False), ("other", False)])

@@ -471,8 +471,8 @@ def _ask_builders(
         left = set() if image.kinds is None else missing - image.kinds
         if not left:
             return replace(image, kinds=None), left
-        if left == missing:
-            # It would be asked for ever.
+        if left == missing and request.base is not None:
+            # It would be asked for ever. Who begins may have made the prefix, and nothing of what the lock holds.
             return None, missing
         missing, request = left, replace(request, base=image)
 
