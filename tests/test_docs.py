@@ -19,6 +19,7 @@ import pytest
 import uv
 from support.desk import Desk, Done
 from support.packages import wheel
+from support.strangers import install
 
 import envbuild
 from envbuild import hookspecs, reading
@@ -256,17 +257,6 @@ def test_a_run_by_the_example_plugin_can_be_cancelled(extended: Desk) -> None:
         process.communicate(timeout=30)
 
 
-def install(desk: Desk, name: str, source: str) -> Desk:
-    """A desk at which a module that answers hooks is installed under ``name``."""
-    site = desk.root / "site"
-    about = site / f"{name}-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[envbuild]\n{name} = {name}_plugin\n")
-    (site / f"{name}_plugin.py").write_text(source)
-    return desk.set(PYTHONPATH=str(site))
-
-
 REFUSES = """
 from envbuild import TargetError, hookimpl
 
@@ -280,7 +270,10 @@ def test_of_two_willing_plugins_the_last_in_the_alphabet_is_asked_first(desk: De
     desk = install(desk, "yes", REFUSES.format(told="yes says no"))
     desk = install(desk, "zero", REFUSES.format(told="zero says no"))
 
-    assert desk.refused("run", "--", "true").err.endswith("error: zero says no\nhint: ask somebody else\n")
+    told = desk.refused("run", "--", "true").err
+
+    assert told.endswith("error: zero says no\nhint: ask somebody else\nfrom: the plugin zero (zero 1.0)\n")
+    assert "run_target            zero, yes, local\n" in desk.envbuild("plugins").out
 
 
 def test_a_plugin_that_cannot_be_imported_is_shown_and_takes_nothing_down(desk: Desk) -> None:
