@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -122,6 +123,29 @@ def test_a_hook_that_will_go_is_served_and_told_of(
     (found,) = load(TARGET).found
 
     assert (found.hooks, found.warnings) == (("run_target",), (str(told),))
+
+
+HOOKS_OF = {
+    1: {
+        "resolve_dependencies": "definition: Definition, platform: Platform, resolution: Resolution"
+        " -> tuple[str, ...] | None",
+        "compute_hash": "definition: Definition, lock: Lock -> Mapping[str, Any] | None",
+        "build_image": "definition: Definition, lock: Lock, id: Digest, request: BuildRequest -> Image | None",
+        "run_target": "run: RunRequest, image: Image -> RunHandle | None",
+        "deploy_target": "deployment: Any, image: Image -> Any | None",
+    },
+}
+"""What plugins of each version were written for. A version that has been released stays as it stands here."""
+
+
+def test_hooks_that_are_others_have_another_version() -> None:
+    found = {}
+    for name in HOOKS:
+        signature = inspect.signature(getattr(hookspecs, name))
+        given = ", ".join(f"{each.name}: {each.annotation}" for each in signature.parameters.values())
+        found[name] = f"{given} -> {signature.return_annotation}"
+
+    assert found == HOOKS_OF[hookspecs.API_VERSION], "raise API_VERSION, and add what the hooks are now"
 
 
 # Plugins that raise

@@ -23,7 +23,8 @@ from envbuild.image import Image
 from envbuild.loading import Plugin
 from envbuild.lock import Lock
 
-HOOKS = ("resolve_dependencies", "compute_hash", "build_image", "run_target", "deploy_target")
+HOOKS = tuple(name for name, each in vars(hookspecs).items() if hasattr(each, f"{hookspecs.GROUP}_spec"))
+"""The names of the hooks, in the order of the story."""
 
 _EXTRAS = {"conda": "conda", "docker": "docker", "gpu": "gpu", "spark": "docker"}
 """Which extra brings the plugin for a section of the definition, or for a target."""
