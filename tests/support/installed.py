@@ -43,6 +43,10 @@ class Installed:
         """Install more, which depends on nothing that is not there."""
         _uv("pip", "install", "--quiet", "--no-deps", "--reinstall", "--python", self.prefix, *wheels)
 
+    def remove(self, distribution: str) -> None:
+        """Uninstall one."""
+        _uv("pip", "uninstall", "--quiet", "--python", self.prefix, distribution)
+
     def try_(
         self, *command: str | Path, folder: Path | None = None, variables: Mapping[str, str] | None = None
     ) -> Done:
