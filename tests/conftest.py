@@ -23,6 +23,8 @@ from support.index import Index, serving
 from support.installed import ROOT, wheel_of
 from support.shelf import stock
 
+pytest_plugins = ["pytester"]
+
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 """The versions that environments may have."""
 

@@ -21,6 +21,7 @@ from envbuild.pipeline import Wishes, build
 from envbuild.plugins import Plugins
 from envbuild.process import run_program
 from envbuild.project import Project
+from envbuild.store import delete_tree
 from envbuild.testing import elsewhere
 from envbuild.testing.contract import PluginContract, said_by
 from envbuild.testing.watching import listening, naming, tree, unlike, watched
@@ -193,6 +194,7 @@ class BuildImageContract(PluginContract):
         definition: Definition,
         lock: Lock,
         workspace: Workspace,
+        caches: tuple[Path, ...],
         request_of: Callable[..., BuildRequest],
     ) -> None:
         """Nothing is written but in the destination, the scratch folder and the store.
@@ -201,7 +203,7 @@ class BuildImageContract(PluginContract):
         store through `envbuild.Store`."
         """
         request = request_of(lock)
-        told = (request.destination, request.scratch, workspace.store.root)
+        told = (request.destination, request.scratch, workspace.store.root, *caches)
         watch = (definition.root, lock.root if lock.root != definition.root else None)
         with self.nothing_left(*told, watch=watch):
             self.ask(plugin, definition=definition, lock=lock, id=ID, request=request)
@@ -321,27 +323,29 @@ class BuildImageContract(PluginContract):
         killed, is thrown away."
         """
         workspace.store.prepare()
-        whole = _copy(workspace, tmp_path_factory)
-        asked: dict[str, Any] = {"definition": definition, "lock": lock, "id": ID, "variables": variables}
+        before = tmp_path_factory.mktemp("before") / "workspace"
+        shutil.copytree(workspace.root, before, symlinks=True)
+        asked: dict[str, Any] = {"definition": definition, "lock": lock, "id": ID, "root": workspace.root}
         began = time.monotonic()
-        ended = elsewhere.ask("build", reference, root=whole.root, **asked)
+        ended = elsewhere.ask("build", reference, variables=variables, **asked)
         seconds = time.monotonic() - began
         if ended.error:
             raise ended.error
-        wanted = _installed(whole)
-        moments = sorted({1, max(1, ended.steps // 3), max(1, 2 * ended.steps // 3), max(1, ended.steps - 1)})
-        for moment in (*moments, None):
-            hurt = _copy(workspace, tmp_path_factory)
-            question = elsewhere.Question("build", reference, root=hurt.root, killed_at=moment or 0, **asked)
-            if moment is None:
+        wanted = _installed(workspace)
+        for moment in sorted({0, 1, max(1, ended.steps // 2), max(1, ended.steps - 1)}):
+            # At the same place, which may be written in it.
+            delete_tree(workspace.root)
+            shutil.copytree(before, workspace.root, symlinks=True)
+            question = elsewhere.Question("build", reference, variables=variables, killed_at=moment, **asked)
+            if not moment:
                 time.sleep(seconds / 2)
                 question.kill()
             question.end()
             said = f"killed {f'at its step {moment} of {ended.steps}' if moment else 'half-way'}"
-            again = elsewhere.ask("build", reference, root=hurt.root, **asked)
+            again = elsewhere.ask("build", reference, variables=variables, **asked)
             if again.error:
                 self.broken(f"{said}, it cannot be built again: {again.error!r}")
-            found = unlike(wanted, _installed(hurt)) + [str(each) for each in hurt.store.verify()]
+            found = unlike(wanted, _installed(workspace)) + [str(each) for each in workspace.store.verify()]
             if found:
                 self.broken(f"{said} and built again, it is another", *found[:10])
 
@@ -371,18 +375,13 @@ class BuildImageContract(PluginContract):
 
 def _tampered(package: Package) -> Package:
     artifact = package.artifact
-    return replace(package, artifact=replace(artifact, digest=Digest.of(b"another"))) if artifact.digest else package
+    if artifact.digest is None or artifact.kind == "installed":
+        return package
+    return replace(package, artifact=replace(artifact, digest=Digest.of(b"another")))
 
 
 def _project(definition: Definition) -> Project:
     return Project(definition=definition, spec="tested")
-
-
-def _copy(workspace: Workspace, folders: pytest.TempPathFactory) -> Workspace:
-    """A workspace with the same in it, to be hurt in the place of the other."""
-    root = folders.mktemp("workspace")
-    shutil.copytree(workspace.root, root, symlinks=True, dirs_exist_ok=True)
-    return Workspace(root)
 
 
 def _installed(workspace: Workspace) -> dict[str, str]:

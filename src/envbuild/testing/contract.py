@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -73,9 +73,19 @@ class PluginContract:
         return "hush-4b9d1e7a"
 
     @pytest.fixture
-    def variables(self, secret: str) -> dict[str, str]:
-        """The variables of whoever asks: those of the tests, and in ``ENVBUILD_TESTING_SECRET`` the secret."""
-        return {**os.environ, SECRET: secret}
+    def settings(self) -> Mapping[str, str]:
+        """Further variables, by which the plugin's programs find a cache of the test's own, for instance."""
+        return {}
+
+    @pytest.fixture
+    def caches(self) -> tuple[Path, ...]:
+        """Folders in which the plugin keeps what it has fetched, besides the store."""
+        return ()
+
+    @pytest.fixture
+    def variables(self, secret: str, settings: Mapping[str, str]) -> dict[str, str]:
+        """The variables of whoever asks: the tests', the settings, and in ``ENVBUILD_TESTING_SECRET`` the secret."""
+        return {**os.environ, SECRET: secret, **settings}
 
     @pytest.fixture
     def workspace(self, tmp_path: Path) -> Workspace:
@@ -133,15 +143,16 @@ class PluginContract:
         left = seen.left(*allowed)
         for folder, known in zip(folders, before, strict=True):
             unlike = watching.unlike(known, watching.tree(folder))
-            paths = [folder / each for each in unlike]
-            left += [str(each) for each in paths if not any(map(each.is_relative_to, allowed))]
+            for each in unlike:
+                path = folder / each.partition(": ")[0]
+                left += [] if any(map(path.is_relative_to, allowed)) else [f"{folder}/{each}"]
         if left:
             self.broken("it has written, or removed, what is none of its own", *left[:10])
 
     @contextmanager
     def nothing_changed(self, *values: object) -> Iterator[None]:
         """Fail if one of the values, a variable of this process or its working directory is another afterwards."""
-        known: Any = lambda: [*map(plain, values), dict(os.environ), str(Path.cwd())]  # noqa: E731
+        known: Callable[[], list[Any]] = lambda: [*map(plain, values), dict(os.environ), str(Path.cwd())]  # noqa: E731
         before = known()
         yield
         after = known()

@@ -109,9 +109,17 @@ class ResolveDependenciesContract(PluginContract):
         self.lacks("definition", "one with something in it that is the plugin's")
 
     @pytest.fixture
-    def foreign(self, definition: Definition) -> tuple[Definition, ...]:
-        """Definitions in which nothing is the plugin's; by default those of all the sections that its own lacks."""
-        return (Definition(), *(_THEIRS[each] for each in SECTIONS if each not in definition.sections))
+    def sections(self, definition: Definition) -> tuple[str, ...]:
+        """The sections in which there may be something of the plugin's; by default those that its definition has."""
+        return definition.sections
+
+    @pytest.fixture
+    def foreign(self, sections: tuple[str, ...]) -> tuple[Definition, ...]:
+        """Definitions in which nothing is the plugin's; by default those of all sections that it does not know.
+
+        Their Python is pinned already when it is asked.
+        """
+        return (Definition(), *(_THEIRS[each] for each in SECTIONS if each not in sections))
 
     @pytest.fixture
     def unsatisfiable(self) -> Definition | None:
@@ -265,14 +273,19 @@ class ResolveDependenciesContract(PluginContract):
                 self.broken(f"{theirs} was pinned before it was asked, and afterwards there is", *(same or ["nothing"]))
 
     def test_it_writes_only_where_it_was_told(
-        self, definition: Definition, workspace: Workspace, resolve: Callable[..., Answer], tmp_path: Path
+        self,
+        definition: Definition,
+        workspace: Workspace,
+        caches: tuple[Path, ...],
+        resolve: Callable[..., Answer],
+        tmp_path: Path,
     ) -> None:
         """Nothing is written but in the scratch folder and the store; the project above all stays as it is.
 
         As `resolve_dependencies` says: "nothing written but in ``resolution.request.scratch`` and the store".
         """
         workspace.store.prepare()
-        with self.nothing_left(tmp_path / "scratch-0", workspace.store.root, watch=(definition.root,)):
+        with self.nothing_left(tmp_path / "scratch-0", workspace.store.root, *caches, watch=(definition.root,)):
             resolve(definition)
 
     def test_what_it_was_given_stays_as_it_was(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from envbuild.digest import Digest
-from envbuild.errors import TargetError
+from envbuild.errors import EnvbuildError, TargetError
 from envbuild.image import Image
 from envbuild.outcome import RunHandle, RunRequest
 from envbuild.platform import Platform
@@ -129,6 +129,15 @@ class Started:
             self.contract.broken(f"stream() returns {self.code!r}, and not an exit code")
         return self.code
 
+    def clear(self) -> None:
+        """See to it that nothing of it goes on, and that its output is taken, for that is what closes it."""
+        if not all(callable(getattr(self.handle, each, None)) for each in _PARTS):
+            return
+        if self._thread is None or self._thread.is_alive():
+            if self.handle.poll() is None:
+                self.handle.cancel(0)
+            (self._thread or self.follow()).join(self.patience)
+
     def wait_for(self, what: str, is_so: Callable[[], bool]) -> None:
         """Wait until something is so, while the run goes on."""
         until = time.monotonic() + self.patience
@@ -199,21 +208,19 @@ class RunTargetContract(PluginContract):
         self, plugin: Any, image: Image, patience: float, request_of: Callable[..., RunRequest]
     ) -> Iterator[Callable[..., Started]]:
         """Start a program; what still goes on when the test is over is ended."""
-        handles: list[RunHandle] = []
+        runs: list[Started] = []
 
         def begin(program: str | tuple[str, ...], *words: str, variables: Mapping[str, str] | None = None) -> Started:
             run = request_of(program, *words, variables=variables)
             handle = self.ask(plugin, run=run, image=image)
             if handle is None:
                 self.broken(f"it declines the target {run.target!r}, which is said to be its own; it answers None")
-            if all(callable(getattr(handle, each, None)) for each in _PARTS):
-                handles.append(handle)
-            return Started(handle, run.directory, patience, self)
+            runs.append(Started(handle, run.directory, patience, self))
+            return runs[-1]
 
         yield begin
-        for each in handles:
-            if each.poll() is None:
-                each.cancel(0)
+        for each in runs:
+            each.clear()
 
     def test_other_targets_are_declined(
         self, plugin: Any, image: Image, request_of: Callable[..., RunRequest], tmp_path: Path
@@ -466,6 +473,8 @@ class RunTargetContract(PluginContract):
             if name not in str(error) or not error.hint:
                 self.broken(f"a program that is not there is refused without its name, or without a hint: {error}")
             return
+        except EnvbuildError as error:
+            self.broken(f"a program that is not there is refused with {type(error).__name__}, not TargetError: {error}")
         if run.end() != 127 or name.encode() not in run.written.err:
             said = run.written.err.decode(errors="replace")
             self.broken(f"a run of a program that is not there ends with {run.code}, and says {said!r}")
@@ -485,14 +494,15 @@ class RunTargetContract(PluginContract):
 
         As docs/plugins.md says: "it keeps no state between calls."
         """
-        program = _WAITS.replace('print("waiting"', 'print(os.environ["NAME"]')
-        runs = [start(program, str(patience / 3), variables={"NAME": name}) for name in ("first", "second")]
-        for each in runs:
+        program = _WAITS.replace('"waiting"', 'os.environ["NAME"]').replace("exit(0", "exit(len(os.environ['NAME'])")
+        names = ("first", "second")
+        runs = [start(program, str(patience), variables={"NAME": name}) for name in names]
+        for each in reversed(runs):
             each.follow()
-        (runs[1].directory / "go").touch()
-        found = [(each.end(), each.written.out.decode().strip()) for each in reversed(runs)]
-        if found != [(0, "second"), (3, "first")]:
-            self.broken("of two runs the codes and outputs are (the first ends with 3, the second with 0)", *found)
+            (each.directory / "go").touch()
+        found = [(each.end(), each.written.out.decode().strip()) for each in runs]
+        if found != [(len(name), name) for name in names]:
+            self.broken("of two runs that print their names, and end with their length, this is said", *found)
 
     def _ends(self, run: Started, otherwise: str) -> None:
         until = time.monotonic() + run.patience

@@ -21,7 +21,6 @@ from envbuild.digest import Digest
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 """The flags of a file that is opened to be changed."""
 
-_O_TMPFILE = getattr(os, "O_TMPFILE", 0)
 _MADE = {"os.mkdir": (0, 2), "os.symlink": (1, 2), "os.link": (1, 3), "os.rename": (1, 3)}
 """Which argument of the event names what is made, and which the folder that it is meant from."""
 
@@ -58,7 +57,12 @@ class Seen:
             self.asked.append(str(arguments[1] if event == "socket.connect" else arguments[0]))
         elif event == "open":
             path, _, flags = arguments
-            if isinstance(flags, int) and flags & WRITES and not (_O_TMPFILE and flags & _O_TMPFILE == _O_TMPFILE):
+            # Nameless files are opened by their folder.
+            if (
+                isinstance(flags, int)
+                and flags & WRITES
+                and not (isinstance(path, (str, bytes)) and os.path.isdir(path))
+            ):
                 self._write(path)
         else:
             # A rename is both; what is made is noted last, or it would count as having been there.
