@@ -18,21 +18,15 @@ from envbuild import (
     Finding,
     Image,
     Lock,
-    Package,
     Platform,
     Resolution,
     hookimpl,
 )
 
-_KINDS = frozenset({"pip", "wheel"})
-"""What is installed here: packages of an index, and private wheels."""
-
 
 @hookimpl(trylast=True)
-def resolve_dependencies(definition: Definition, platform: Platform, resolution: Resolution) -> tuple[str, ...] | None:
+def resolve_dependencies(definition: Definition, platform: Platform, resolution: Resolution) -> tuple[str, ...]:
     """Pin Python, unless it is pinned, and the pip requirements around what is there already."""
-    if resolution.python is not None and not (definition.pip or definition.wheels or definition.pylock):
-        return None
     from envbuild_pip import answering, locked, resolving
 
     resolving.pin_python(definition, platform, resolution)
@@ -62,33 +56,22 @@ def compute_hash(definition: Definition, lock: Lock) -> Mapping[str, Any] | None
 
 @hookimpl(trylast=True)
 def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Image | None:  # noqa: A002
-    """Install pip packages and private wheels, into what there is.
-
-    Where nobody else has made the prefix it is made here, and what is others' is left to them.
-    """
+    """Install pip packages and private wheels: into a new prefix, or into one that has all else of the lock."""
     from envbuild_pip import installing
 
-    if not installing.is_for(lock.platform, request):
+    done = (request.base.kinds if request.base else None) or frozenset()
+    if not installing.is_for(lock.platform, request) or not {each.kind for each in lock.packages} - done <= {
+        "pip",
+        "wheel",
+    }:
         return None
-    others = {each.kind for each in lock.packages} - _KINDS
     if request.base:
-        done = request.base.kinds or frozenset()
-        if not others <= done:
-            return None
         installing.complete(definition, lock, request.base, request)
         return replace(request.base, kinds=None)
-    if any(_is_python(each) for each in lock.packages):
-        return None
     interpreter = installing.interpreter_for(lock, request)
     installing.make_prefix(interpreter, request.destination, request)
     installing.install(definition, lock, request.destination, request)
-    kinds = _KINDS if others else None
-    return Image(kind="prefix", id=id, platform=lock.platform, path=request.destination, kinds=kinds)
-
-
-def _is_python(package: Package) -> bool:
-    """Whether another plugin brings the interpreter with it, and so has to begin."""
-    return package.kind not in _KINDS and (package.name == "python" or package.artifact.kind == "installed")
+    return Image(kind="prefix", id=id, platform=lock.platform, path=request.destination)
 
 
 def checkup(variables: Mapping[str, str]) -> Iterator[Finding]:

@@ -97,7 +97,8 @@ def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRe
 
     A builder that installs only some kinds of packages says in ``Image.kinds`` which. The core then asks again for the
     rest, with the image as ``request.base``: its files are in ``request.destination``, and belong to the packages that
-    brought them. A builder that needs an empty folder declines where there is a base.
+    brought them. A builder that needs an empty folder declines where there is a base. Where nobody begins, the core
+    asks for the lock without its packages first, so that a builder need not know how a prefix is made.
 
     The environment is what the lock says and nothing else: every artifact is checked against its digest, and two
     builds of one lock on two machines hold the same files, byte for byte. It is shared by everybody who asks for

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -459,22 +460,27 @@ def _ask_builders(
 ) -> tuple[Image | None, set[str]]:
     """Have one plugin after another build what the ones before have left, until all of the lock is there.
 
+    Where nobody begins, an environment without packages is asked for first: whoever installs a kind of packages need
+    not know how to make a prefix for them.
+
     :returns: the image, or ``None`` and the kinds of packages that nobody takes on.
     """
+    ask = partial(plugins.first, "build_image", definition=project.definition, id=environment)
     missing = {each.kind for each in lock.packages}
-    while True:
-        image: Image | None = plugins.first(
-            "build_image", definition=project.definition, lock=lock, id=environment, request=request
-        )
-        if image is None:
-            return None, missing
+    image: Image | None = ask(lock=lock, request=request)
+    if image is None and missing and not lock.brings_python:
+        bare: Image | None = ask(lock=replace(lock, packages=()), request=request)
+        image = bare and replace(bare, kinds=frozenset())
+    while image is not None:
         left = set() if image.kinds is None else missing - image.kinds
         if not left:
             return replace(image, kinds=None), left
         if left == missing and request.base is not None:
             # It would be asked for ever. Who begins may have made the prefix, and nothing of what the lock holds.
-            return None, missing
+            break
         missing, request = left, replace(request, base=image)
+        image = ask(lock=lock, request=request)
+    return None, missing
 
 
 def prepare(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Prepared:
