@@ -381,3 +381,10 @@ def test_a_section_of_a_plugin_that_is_not_installed_is_missed_by_name(desk: Des
 
     assert "no installed plugin takes on the section 'tools'" in told
     assert "hint: install the plugin that brings it; 'envbuild plugins' shows those that there are" in told
+
+
+def test_a_hook_wrapper_is_left_out(load: Callable[..., Plugins]) -> None:
+    (found,) = load(
+        "from envbuild import hookimpl\n\n@hookimpl(wrapper=True)\ndef run_target(): return (yield)\n"
+    ).found
+    assert found.error == "run_target is a hook wrapper, which envbuild's hooks do not take"
