@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
+import os
+import warnings
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 from support import tried, wrong
@@ -44,6 +48,7 @@ CASES = [
         ForgetsThePrevious=("what_is_locked_stays", "version: 1.1 → 3.0"),
         NeverUpgrades=("what_is_locked_stays", "told to upgrade, it keeps what was locked"),
         Replaces=("what_is_pinned_already_is_not_pinned_again", "demo 0.0.0 was pinned before"),
+        ReplacesThePython=("a_python_that_is_fixed_already_stays", "Python 3.99.1 was fixed before"),
         LeavesAFile=("it_writes_only_where_it_was_told", "resolved.txt"),
         LeavesAFileByProgram=("it_writes_only_where_it_was_told", "resolved.txt: nothing → a file"),
         RemovesAFile=("it_writes_only_where_it_was_told", "helper-1.0.txt"),
@@ -51,7 +56,8 @@ CASES = [
         TakesFromTheRequest=("what_it_was_given_stays_as_it_was", "PATH: removed"),
         Remembers=("one_call_knows_nothing_of_another", "answers differently from a new process"),
         HasNoDigest=("every_artifact_can_be_verified", "demo 1.1 has no digest"),
-        CannotBeWritten=("every_artifact_can_be_verified", "kind: wheel → archive"),
+        CannotBeWritten=("every_artifact_can_be_verified", "written down, its lock cannot be read again"),
+        SaysTooMuch=("every_artifact_can_be_verified", "demo (shelf): requires_python: removed >=3.8"),
         LocksASecret=("no_secret_is_told", "in what it has locked"),
         TellsASecret=("no_secret_is_told", "in its progress"),
         FailsWithASecret=("no_secret_is_told", "in its error"),
@@ -83,6 +89,7 @@ CASES = [
         TakesOnEveryKind=("other_kinds_are_declined", "asked for an image of kind oci"),
         TakesOnEveryPackage=("other_kinds_are_declined", "asked for packages of a kind that is somebody else's"),
         BeginsAndDeclines=("other_kinds_are_declined", "before it declines"),
+        BeginsAnew=("what_another_builder_has_put_there_stays", "theirs.txt: a file"),
         SaysAnotherId=("the_image_says_what_was_built", "id: sha256:"),
         BuildsElsewhere=("the_image_says_what_was_built", "and not inside of"),
         LacksThePython=("the_image_says_what_was_built", "bin/python3.99, and there is no such file"),
@@ -91,7 +98,7 @@ CASES = [
         WritesThePlace=("nothing_names_the_place_where_it_was_built", "bin/demo"),
         LinksToThePlace=("nothing_names_the_place_where_it_was_built", "lib64"),
         BuildsInTheProject=("it_writes_only_where_it_was_told", "project/build"),
-        ChangesTheFolder=("what_it_was_given_stays_as_it_was", "the process that it runs in"),
+        ChangesTheFolder=("what_it_was_given_stays_as_it_was", "the working directory: changed"),
         TrustsWhatItFinds=("an_artifact_that_is_not_the_locked_one_is_refused", "other digests than the lock says"),
         RefusesAsFailed=("an_artifact_that_is_not_the_locked_one_is_refused", "with BuildFailed, not Damaged"),
         WritesASecret=("no_secret_is_in_it", "pip.conf"),
@@ -124,7 +131,7 @@ CASES = [
         UsesItsOwnPython=("the_python_is_that_of_the_environment", "runs with the Python of"),
         SaysZeroWhileItRuns=("poll_can_be_asked_at_any_time", "poll says [0, 0] while the run goes on"),
         SaysItOnce=("poll_can_be_asked_at_any_time", "afterwards, not [None, None] and [0, 0]"),
-        KeepsSignals=("a_signal_is_passed_on", "when it gets SIGINT"),
+        KeepsSignals=("a_signal_is_passed_on", "goes on after signal(SIGINT)"),
         StumblesOverTheDead=("a_signal_is_passed_on", "a signal to a run that has ended raises"),
         KillsAtOnce=("cancel_asks_first", "with 137: it was not asked"),
         CancelsAndWaits=("cancel_asks_first", "cancel waits for the run to end"),
@@ -133,8 +140,8 @@ CASES = [
         HasNoHint=("a_program_that_is_not_there_is_named", "without its name, or without a hint"),
         LetsItRaise=("a_program_that_is_not_there_is_named", "with PluginError, not TargetError"),
         PretendsToRun=("a_program_that_is_not_there_is_named", "a program that is not there ends with 0"),
-        SetsVariablesHere=("what_it_was_given_stays_as_it_was", "TOLD: added five!"),
-        RunsOne=("runs_know_nothing_of_each_other", "of two runs"),
+        SetsVariablesHere=("what_it_was_given_stays_as_it_was", "TOLD: added"),
+        RemembersWhoWrites=("runs_know_nothing_of_each_other", "of two runs"),
     ),
     *cases(
         "Deploying",
@@ -156,11 +163,20 @@ class TestWrong({contract}):
 """
 
 
+def inside(pytester: pytest.Pytester, *words: str) -> pytest.RunResult:
+    """Run pytest in this one; what a wrong plugin leaves open or sets is gone afterwards."""
+    with mock.patch.dict(os.environ), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = pytester.runpytest_inprocess("-p", "no:unraisableexception", "-p", "no:threadexception", *words)
+        gc.collect()
+    return done
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_broken_promise_is_told(case: Case, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(_SUITE.format(**case._asdict()))
 
-    done = pytester.runpytest_inprocess("-k", case.test)
+    done = inside(pytester, "-x", "-k", case.test)
 
     told = done.stdout.str()
     assert done.parseoutcomes().get("failed"), told
@@ -217,7 +233,7 @@ def test_a_module_that_does_something_on_import_is_told(
         """
     )
 
-    done = pytester.runpytest_inprocess("-k", "importing")
+    done = inside(pytester, "-k", "importing")
 
     assert said in done.stdout.str()
     assert 'As docs/plugins.md says: "A module should import what is heavy inside its functions' in done.stdout.str()
@@ -245,6 +261,6 @@ def test_an_entry_point_that_leads_nowhere_is_told(pytester: pytest.Pytester, mo
         """
     )
 
-    done = pytester.runpytest_inprocess("-k", "registers")
+    done = inside(pytester, "-k", "registers")
 
     assert "by its entry point 'mine' it cannot be loaded: ModuleNotFoundError" in done.stdout.str()

@@ -257,6 +257,31 @@ def test_a_run_by_the_example_plugin_can_be_cancelled(extended: Desk) -> None:
         process.communicate(timeout=30)
 
 
+def test_the_example_plugin_proves_itself(extended: Desk) -> None:
+    (block,) = every("sh", "run: the tests of the plugin")
+    folder = extended.at("plugin")
+
+    done = shell(f"{block.text.strip()} -p no:cacheprovider", folder.set(PYTHONPATH=str(extended.root / "site")))
+
+    (passed,) = re.findall(r"= (\d+) passed in", done.out)
+    assert int(passed) > 25
+
+
+def test_the_fixtures_of_the_table_are_those_of_the_contracts() -> None:
+    from envbuild import testing
+
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:`(\w+Contract)`|every one) \|(.*)\|$", text, re.MULTILINE)
+    named = {contract or "PluginContract": re.findall(r"`(\w+)`", fixtures) for contract, fixtures in rows}
+
+    assert {
+        f"{name}Contract" for name in ("Plugin", *("".join(map(str.title, each.split("_"))) for each in HOOKS))
+    } == {*named}
+    for contract, fixtures in named.items():
+        for each in fixtures:
+            assert getattr(getattr(testing, contract), each).__doc__, f"{contract} has no fixture {each}"
+
+
 REFUSES = """
 from envbuild import TargetError, hookimpl
 

@@ -7,6 +7,8 @@ below it. Values go in, values come out: nothing that a plugin is given changes 
 The name of the entry point is the plugin's name: it stands in ``envbuild plugins``, in messages, and in the
 document that an environment's id is taken of, so it should never change.
 
+What is promised here `envbuild.testing` has tests of, for the tests of plugins to subclass.
+
 Versions of the hooks: `API_VERSION` grows when a hook or a parameter is added, renamed or removed, or when what it
 means changes. A plugin says in ``ENVBUILD_API`` which version it was written for. What goes, or gets another name, is
 served throughout the next version: its specification stays, with ``warn_on_impl`` or ``warn_on_impl_args`` and a text

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -184,6 +185,13 @@ class Replaces(Resolver):
         resolution.packages = ()
 
 
+class ReplacesThePython(Resolver):
+    """It puts its own Python in the place of the one that others have fixed."""
+
+    def before(self, definition: Definition, resolution: Resolution) -> None:
+        resolution.python = None
+
+
 class LeavesAFile(Resolver):
     """It leaves a file in the project."""
 
@@ -255,6 +263,13 @@ class CannotBeWritten(Resolver):
         resolution.packages = tuple(
             replace(each, artifact=replace(each.artifact, kind="wheel")) for each in resolution.packages
         )
+
+
+class SaysTooMuch(Resolver):
+    """It says what a lock does not keep of packages of its kind."""
+
+    def after(self, definition: Definition, resolution: Resolution) -> None:
+        resolution.packages = tuple(replace(each, requires_python=">=3.8") for each in resolution.packages)
 
 
 class LocksASecret(Resolver):
@@ -475,6 +490,18 @@ class BeginsAndDeclines(ShelfPlugin):
     def build_image(self, definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Any:
         (request.scratch / "begun").touch()
         return super().build_image(definition, lock, id, request)
+
+
+class BeginsAnew(ShelfPlugin):
+    """It throws away what others have built."""
+
+    @hookimpl
+    def build_image(self, definition: Definition, lock: Lock, id: Digest, request: BuildRequest) -> Any:
+        ours = tuple(each for each in lock.packages if each.kind == "shelf")
+        if request.base:
+            shutil.rmtree(request.destination)
+        image = super().build_image(definition, replace(lock, packages=ours), id, replace(request, base=None))
+        return image and replace(image, kinds=frozenset({"shelf"}))
 
 
 class SaysAnotherId(ShelfPlugin):
@@ -838,10 +865,6 @@ class KeepsSignals(Runner):
         def signal(self, number: int) -> None:
             pass
 
-        def stream(self, write: Callable[[int, bytes], None]) -> int:
-            super().signal(signal.SIGTERM)
-            return super().stream(write)
-
 
 class StumblesOverTheDead(Runner):
     """A signal that comes too late raises."""
@@ -926,23 +949,16 @@ class SetsVariablesHere(RunsHere):
         return super().start(run, image)
 
 
-class RunsOne(RunsHere):
-    """It knows of the last run alone."""
+class RemembersWhoWrites(Runner):
+    """What any run prints goes to who asked first."""
 
-    last: subprocess.Popen[bytes]
+    class handle(Process):  # noqa: N801
+        write: Callable[[int, bytes], None] | None = None
 
-    def begin(self, run: RunRequest, image: Image) -> RunHandle:
-        RunsOne.last = self.start(run, image)
-
-        class Last(Process):
-            def __init__(self) -> None:
-                self.folder = run.directory
-
-            @property
-            def process(self) -> subprocess.Popen[bytes]:  # type: ignore[override]
-                return RunsOne.last
-
-        return Last()
+        def stream(self, write: Callable[[int, bytes], None]) -> int:
+            kept = type(self)
+            kept.write = staticmethod(kept.write or write)
+            return super().stream(kept.write)
 
 
 # -- deploying -----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from envbuild.project import Project
 from envbuild.store import delete_tree
 from envbuild.testing import elsewhere
 from envbuild.testing.contract import PluginContract, said_by
+from envbuild.testing.fakes import fill_prefix
 from envbuild.testing.watching import listening, naming, tree, unlike, watched
 from envbuild.workspace import Workspace
 
@@ -138,6 +140,34 @@ class BuildImageContract(PluginContract):
             left = [*request.destination.iterdir(), *request.scratch.iterdir(), *seen.asked]
             if left:
                 self.broken(f"asked for {said}, it does something before it declines", *left)
+
+    def test_what_another_builder_has_put_there_stays(
+        self,
+        plugin: Any,
+        kind: ImageKind,
+        definition: Definition,
+        lock: Lock,
+        request_of: Callable[..., BuildRequest],
+    ) -> None:
+        """Where others have begun it adds to that, or declines, or refuses; their files stay as they are.
+
+        As `build_image` says: "its files are in ``request.destination``, and belong to the packages that brought them."
+        """
+        both = replace(lock, packages=(*lock.packages, _THEIRS))
+        request = request_of(both)
+        fill_prefix(request.destination)
+        (request.destination / "theirs.txt").write_text("theirs\n", encoding="utf-8")
+        before = tree(request.destination)
+        base = Image(
+            kind=kind, id=ID, platform=lock.platform, path=request.destination, kinds=frozenset({_THEIRS.kind})
+        )
+        asked = {"definition": definition, "lock": both, "id": ID, "request": replace(request, base=base)}
+        with suppress(EnvbuildError):
+            self.ask(plugin, **asked)
+        after = tree(request.destination)
+        found = unlike(before, {path: content for path, content in after.items() if path in before})
+        if found:
+            self.broken("it changes what another builder has put there", *found[:10])
 
     def test_the_image_says_what_was_built(
         self, kind: ImageKind, lock: Lock, make: Callable[..., tuple[BuildRequest, Image]]

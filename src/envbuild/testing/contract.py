@@ -16,8 +16,9 @@ from typing import Any, ClassVar, NoReturn
 
 import pytest
 
+from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError
-from envbuild.fingerprint import differences
+from envbuild.fingerprint import Difference, differences
 from envbuild.hookspecs import GROUP
 from envbuild.platform import Platform
 from envbuild.plugins import Plugins
@@ -156,9 +157,11 @@ class PluginContract:
         before = known()
         yield
         after = known()
-        unlike = [str(each) for old, new in zip(before, after, strict=True) for each in differences(old, new)]
+        unlike = [each for old, new in zip(before, after, strict=True) for each in differences(old, new)]
         if unlike:
-            self.broken("it has changed what it was given, or the process that it runs in", *unlike)
+            # Not what the variables were: some of them are secret.
+            told = (f"{': '.join(each.path) or 'the working directory'}: {_became(each)}" for each in unlike)
+            self.broken("it has changed what it was given, or the process that it runs in", *told)
 
     # What every plugin promises
 
@@ -205,7 +208,7 @@ def plain(value: Any) -> Any:
     """A value as lists, mappings and texts, to be compared and shown."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value) and not isinstance(value, (type, Digest, Platform)):
         return {each.name: plain(getattr(value, each.name)) for each in fields(value) if each.name != "progress"}
     if isinstance(value, (set, frozenset)):
         return sorted(map(str, value))
@@ -222,6 +225,10 @@ def said_by(error: BaseException) -> str:
     if error.__cause__ is not None:
         told.append(said_by(error.__cause__))
     return "\n".join(told)
+
+
+def _became(difference: Difference) -> str:
+    return "added" if difference.before is None else "removed" if difference.after is None else "changed"
 
 
 def _reference(plugin: Any) -> str | None:

@@ -272,6 +272,18 @@ class ResolveDependenciesContract(PluginContract):
             if theirs not in found or len(same) != 1:
                 self.broken(f"{theirs} was pinned before it was asked, and afterwards there is", *(same or ["nothing"]))
 
+    def test_a_python_that_is_fixed_already_stays(self, definition: Definition, resolve: Callable[..., Answer]) -> None:
+        """Where a plugin before has fixed the Python, it resolves for that one, or refuses.
+
+        As `Resolution.pin_python` says: "Fix the Python of the environment; the first plugin to do so decides."
+        """
+        try:
+            found = resolve(definition, python="3.99.1").resolution.python
+        except EnvbuildError:
+            return
+        if found != "3.99.1":
+            self.broken(f"Python 3.99.1 was fixed before it was asked, and afterwards it is {found}")
+
     def test_it_writes_only_where_it_was_told(
         self,
         definition: Definition,
@@ -335,7 +347,13 @@ class ResolveDependenciesContract(PluginContract):
         if wrong:
             self.broken("a lock of it could not be verified", *wrong)
         lock = found.lock
-        self.same("written down and read again, its lock is another", lock, Lock.parse(lock.to_toml(), root=lock.root))
+        try:
+            read = Lock.parse(lock.to_toml(), root=lock.root)
+        except LockError as error:
+            self.broken(f"written down, its lock cannot be read again: {error}")
+        by_name = [{each.label: plain(each) for each in one.packages} for one in (lock, read)]
+        self.same("written down and read again, its lock is another", *by_name)
+        self.same("written down and read again, its lock is another", lock, read)
 
     def test_no_secret_is_told(
         self,

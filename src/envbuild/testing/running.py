@@ -51,21 +51,21 @@ _ASKED_TO_END = """
 import signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
 print("waiting", flush=True)
-time.sleep(60)
+time.sleep(30)
 """
 
 _STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("waiting", flush=True)
-time.sleep(60)
+time.sleep(30)
 """
 
 _WITH_CHILD = """
 import subprocess, sys
 beats = '''
 import time
-for number in range(1200):
+for number in range(600):
     open("beat", "w").write(str(number))
     if number == 0: print("waiting", flush=True)
     time.sleep(0.05)
@@ -138,18 +138,22 @@ class Started:
                 self.handle.cancel(0)
             (self._thread or self.follow()).join(self.patience)
 
-    def wait_for(self, what: str, is_so: Callable[[], bool]) -> None:
-        """Wait until something is so, while the run goes on."""
+    def wait_for(self, is_so: Callable[[], bool], otherwise: str) -> None:
+        """Wait until something is so; if that does not come, fail with what is wrong then."""
         until = time.monotonic() + self.patience
         while not is_so():
             if time.monotonic() > until:
-                self.contract.broken(f"within {self.patience:.0f} s it never came to this: {what}")
+                self.contract.broken(f"{otherwise} (for {self.patience:.0f} s)")
             time.sleep(0.01)
 
     def follow_until_it_waits(self) -> None:
         """Take what it prints until it says ``waiting``."""
         self.follow()
-        self.wait_for("what the run prints is passed on as it comes", lambda: b"waiting" in self.written.out)
+        self.wait_for(lambda: b"waiting" in self.written.out, "what the run prints is not passed on as it comes")
+
+    def wait_until_it_ends(self, otherwise: str) -> None:
+        """Wait until `poll` knows how it has ended."""
+        self.wait_for(lambda: self.handle.poll() is not None, otherwise)
 
 
 class RunTargetContract(PluginContract):
@@ -408,6 +412,7 @@ class RunTargetContract(PluginContract):
         run = start(_ASKED_TO_END.replace("SIGTERM", "SIGINT"))
         run.follow_until_it_waits()
         run.handle.signal(signal.SIGINT)
+        run.wait_until_it_ends("a program that ends when it gets SIGINT goes on after signal(SIGINT)")
         if run.end() != 7:
             self.broken(f"a program that ends with 7 when it gets SIGINT ended with {run.code}")
         try:
@@ -439,7 +444,7 @@ class RunTargetContract(PluginContract):
         run = start(_STUBBORN)
         run.follow_until_it_waits()
         run.handle.cancel(grace)
-        self._ends(run, f"a program that ignores SIGTERM goes on after cancel({grace})")
+        run.wait_until_it_ends(f"a program that ignores SIGTERM goes on after cancel({grace})")
         if run.end() != 128 + signal.SIGKILL:
             self.broken(f"a program that ignores SIGTERM ended with {run.code}, not {128 + signal.SIGKILL}")
 
@@ -452,14 +457,15 @@ class RunTargetContract(PluginContract):
         run = start(_WITH_CHILD)
         run.follow_until_it_waits()
         run.handle.cancel(grace)
-        self._ends(run, f"the program goes on after cancel({grace})")
+        run.wait_until_it_ends(f"the program goes on after cancel({grace})")
         beat = run.directory / "beat"
-        until = time.monotonic() + run.patience
-        last = None
-        while last != (last := beat.read_text(encoding="utf-8")):
-            if time.monotonic() > until:
-                self.broken(f"a child of the program goes on after cancel({grace})")
+
+        def is_still() -> bool:
+            before = beat.read_bytes()
             time.sleep(0.5)
+            return beat.read_bytes() == before
+
+        run.wait_for(is_still, f"a child of the program goes on after cancel({grace})")
 
     def test_a_program_that_is_not_there_is_named(self, start: Callable[..., Started]) -> None:
         """It is refused with `TargetError` and a hint; or, where that shows only later, the run ends with 127.
@@ -503,10 +509,3 @@ class RunTargetContract(PluginContract):
         found = [(each.end(), each.written.out.decode().strip()) for each in runs]
         if found != [(len(name), name) for name in names]:
             self.broken("of two runs that print their names, and end with their length, this is said", *found)
-
-    def _ends(self, run: Started, otherwise: str) -> None:
-        until = time.monotonic() + run.patience
-        while run.handle.poll() is None:
-            if time.monotonic() > until:
-                self.broken(otherwise)
-            time.sleep(0.01)
