@@ -37,6 +37,9 @@ from envbuild.requirement import WheelRef
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
 
+_NAMES = (tuple, list, set, frozenset)
+"""What the names of sections may come in; a text would be taken for one of its letters."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
@@ -292,7 +295,9 @@ def _ask_resolvers(definition: Definition, resolution: Resolution, platform: Pla
 
     :returns: the sections that somebody has taken on.
     """
-    answers = plugins.gather("resolve_dependencies", definition=definition, platform=platform, resolution=resolution)
+    answers = plugins.gather(
+        "resolve_dependencies", _NAMES, definition=definition, platform=platform, resolution=resolution
+    )
     return {section for answer in answers.values() for section in answer}
 
 
@@ -353,7 +358,7 @@ def _keep_aside(target: Path, wishes: Wishes) -> None:
 
 def identify(project: Project, lock: Lock, workspace: Workspace, plugins: Plugins) -> Digest:
     """The environment's id; the document that it is taken of is kept, so that it can be explained."""
-    answers = plugins.gather("compute_hash", definition=project.definition, lock=lock)
+    answers = plugins.gather("compute_hash", Mapping, definition=project.definition, lock=lock)
     return workspace.keep(environment_document(lock, answers))
 
 
@@ -465,7 +470,7 @@ def _ask_builders(
 
     :returns: the image, or ``None`` and the kinds of packages that nobody takes on.
     """
-    ask = partial(plugins.first, "build_image", definition=project.definition, id=environment)
+    ask = partial(plugins.first, "build_image", Image, definition=project.definition, id=environment)
     missing = {each.kind for each in lock.packages}
     image: Image | None = ask(lock=lock, request=request)
     if image is None and missing and not lock.brings_python:

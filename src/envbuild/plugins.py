@@ -19,7 +19,6 @@ import pluggy
 from envbuild import hookspecs, loading
 from envbuild.definition import OWN_SECTIONS, Definition
 from envbuild.errors import EnvbuildError, PluginError, PluginMissing
-from envbuild.image import Image
 from envbuild.loading import Plugin
 from envbuild.lock import Lock
 
@@ -41,12 +40,7 @@ _OURS = ("local", "pip", "unmanaged", "wheel")
 """The plugins that everybody has."""
 
 
-_ANSWERS: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "resolve_dependencies": ((tuple, list, set, frozenset), "the names of sections"),
-    "compute_hash": (Mapping, "a mapping"),
-    "build_image": (Image, "an Image"),
-}
-"""What the answers of hooks are, where that can be told by looking; and in words."""
+_Kind = type | tuple[type, ...]
 
 
 class Plugins:
@@ -76,19 +70,21 @@ class Plugins:
             Plugin(name=name, module=module, distribution="-", hooks=hooks, api=api, warnings=tuple(told))
         )
 
-    def gather(self, hook: str, **arguments: Any) -> dict[str, Any]:
+    def gather(self, hook: str, kind: _Kind = object, /, **arguments: Any) -> dict[str, Any]:
         """Ask every plugin, in order, and give the answers that are not ``None`` by the plugin's name.
 
-        :raises PluginError: a plugin raised something that it should not.
+        :param kind: what an answer has to be.
+        :raises PluginError: a plugin raised something that it should not, or its answer is something else.
         """
-        return dict(self._answers_to(hook, arguments))
+        return dict(self._answers_to(hook, kind, arguments))
 
-    def first(self, hook: str, **arguments: Any) -> Any:
+    def first(self, hook: str, kind: _Kind = object, /, **arguments: Any) -> Any:
         """Ask the plugins in turn, and give the first answer that is not ``None``; ``None`` if there is none.
 
-        :raises PluginError: a plugin raised something that it should not.
+        :param kind: what an answer has to be.
+        :raises PluginError: a plugin raised something that it should not, or its answer is something else.
         """
-        return next((answer for _, answer in self._answers_to(hook, arguments)), None)
+        return next((answer for _, answer in self._answers_to(hook, kind, arguments)), None)
 
     def order(self, hook: str) -> tuple[str, ...]:
         """The names of those who answer a hook, in the order in which they are asked."""
@@ -98,23 +94,18 @@ class Plugins:
         caller: pluggy.HookCaller = getattr(self.manager.hook, hook)
         return caller.get_hookimpls()[::-1]
 
-    def _answers_to(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    def _answers_to(self, hook: str, kind: _Kind, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for implementation in self._asked(hook):
             name = implementation.plugin_name
             with self._blamed(name, hook):
                 answer = implementation.function(**{each: arguments[each] for each in implementation.argnames})
-            if answer is not None:
-                self._check(name, hook, answer)
-                yield name, answer
-
-    def _check(self, name: str, hook: str, answer: object) -> None:
-        """See to it that an answer is of the kind that its hook gives.
-
-        :raises PluginError: it is not: the mistake would be told of the core, further on.
-        """
-        kind, said = _ANSWERS.get(hook, (object, ""))
-        if not isinstance(answer, kind):
-            raise self._failure(name, hook, f"it answered {answer!r}, and {said} is wanted")
+            if answer is None:
+                continue
+            if not isinstance(answer, kind):
+                # Further on it would look like a mistake of the core.
+                wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+                raise self._failure(name, hook, f"it answered {answer!r}, and that is no {wanted}")
+            yield name, answer
 
     @contextmanager
     def _blamed(self, name: str, function: str) -> Iterator[None]:
