@@ -60,6 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Host tests in environments, from here on."""
     config.addinivalue_line("markers", _MARK)
+    from envbuild.pytest_plugin import fixtures
     from envbuild.pytest_plugin.environments import located
     from envbuild.pytest_plugin.hosting import Hosting
 
@@ -68,3 +69,4 @@ def pytest_configure(config: pytest.Config) -> None:
     set_ = config.getini("envbuild") if not asked else []
     everywhere = [*(located(each, here) for each in asked), *(located(each, config.rootpath) for each in set_)]
     config.pluginmanager.register(Hosting(config, everywhere, _INIS), "envbuild-hosting")
+    config.pluginmanager.register(fixtures, "envbuild-fixtures")

@@ -13,6 +13,7 @@ import pytest
 from envbuild import EnvbuildError
 from envbuild.pytest_plugin import marks
 from envbuild.pytest_plugin.environments import Environments, located
+from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.inside import Inside
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
 from envbuild.pytest_plugin.starting import Starter
@@ -110,6 +111,7 @@ class Hosting:
         """Put tests that run in environments in the place of, or beside, those that run here."""
         found: list[pytest.Collector] = yield
         inside: list[pytest.Collector] = []
+        leaves_out = False
         specs = self.specs(file_path)
         for spec in dict.fromkeys([*self.everywhere, *specs]):
             files = None if spec in self.everywhere else self.files(spec)
@@ -118,10 +120,12 @@ class Hosting:
             except EnvbuildError as error:
                 inside.append(Unavailable.from_parent(parent, path=file_path, reason=error.message))
                 continue
+            leaves_out = leaves_out or has.leaves_out(file_path)
             if spec in specs or file_path in has.paths():
                 inside.append(InsideFile.from_parent(parent, path=file_path, inside=has))
         marked = self._marked.get(file_path, marks.NOTHING)
-        here: list[pytest.Collector] = [] if self.everywhere or marked.whole else found
+        elsewhere = marked.whole or (bool(self.everywhere) and not leaves_out)
+        here: list[pytest.Collector] = [] if elsewhere else found
         return [*here, *inside]
 
     @pytest.hookimpl(tryfirst=True)
@@ -142,7 +146,9 @@ class Hosting:
                 items[place] = each
 
     def _is_elsewhere(self, item: pytest.Item) -> bool:
-        return item.get_closest_marker(marks.NAME) is not None
+        if item.get_closest_marker(marks.NAME) is not None:
+            return True
+        return bool(self.everywhere) and not FIXTURES.intersection(getattr(item, "fixturenames", ()))
 
     # -- running them
 

@@ -152,6 +152,7 @@ def _test(line, asked):
     config = get_config(args)
     worker = Worker(line, asked)
     config.pluginmanager.register(worker, "envbuild-worker")
+    config.pluginmanager.register(_only_outside(pytest), "envbuild-only-outside")
     # By this, other plugins know that what they print or write is somebody else's to print or write.
     config.workerinput = asked["workerinput"]
     config.option.__dict__.update(asked["options"])
@@ -162,6 +163,29 @@ def _test(line, asked):
         config.hook.pytest_cmdline_main(config=config)
     except UsageError as error:
         line.send("failed", "\n".join(str(each) for each in error.args))
+
+
+def _only_outside(pytest):
+    """Make a plugin with fixtures that say why the ones of their names are not here."""
+
+    class OnlyOutside:
+        @pytest.fixture(scope="session")
+        def envbuild_environment(self):
+            """Not here: environments are built by the pytest outside."""
+            pytest.fail(_ONLY_OUTSIDE % "envbuild_environment", pytrace=False)
+
+        @pytest.fixture
+        def envbuild_workspace(self):
+            """Not here: workspaces belong to the pytest outside."""
+            pytest.fail(_ONLY_OUTSIDE % "envbuild_workspace", pytrace=False)
+
+    return OnlyOutside()
+
+
+_ONLY_OUTSIDE = (
+    "the fixture %s is for tests that run outside, and this one runs inside an environment, where there is no envbuild "
+    "to build or record anything: take the mark 'envbuild' from the test, and name the fixture among its arguments"
+)
 
 
 class _Unheard:
