@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -99,11 +100,12 @@ class BuiltEnvironment:
         words = [os.fspath(each) for given in command for each in (given if isinstance(given, list) else [given])]
         if not words:
             raise EnvbuildError("no command was given")
-        if words[0] in _PYTHONS:
-            words[0] = str(self.python)
-        done = self._run(words, {**self.environment.process_variables, **(variables or {})}, input, timeout, cwd)
+        program = str(self.python) if words[0] in _PYTHONS else words[0]
+        done = self._run(
+            [program, *words[1:]], {**self.environment.process_variables, **(variables or {})}, input, timeout, cwd
+        )
         if check and done.returncode:
-            raise self._failure(f"{' '.join(words)}: {_ended(done.returncode)}", done)
+            raise self._failure(f"{shlex.join(words)} {_ended(done.returncode)}", done)
         return done
 
     def call(self, function: Callable[..., _Result], /, *args: Any, **kwargs: Any) -> _Result:
@@ -135,7 +137,7 @@ class BuiltEnvironment:
             stream.write(masked(text, self.environment.masked))
         if "raised" in came:
             said = f"{asked['name']} raised {came['type']} inside {self}\n{came['raised']}"
-            raise CommandFailed(masked(said, self.environment.masked), done.returncode)
+            raise CommandFailed(masked(said, self.environment.masked))
         if "refused" in came:
             raise refused_result(function, came["refused"])
         result: _Result = read(came["result"])

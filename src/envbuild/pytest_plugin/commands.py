@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,10 +22,11 @@ _SHOWN = 4000
 class CommandFailed(EnvbuildError):
     """A command, script or function failed in an environment; the message has the end of what it printed.
 
-    :ivar exit_code: that of the process, negative if a signal ended it; ``None`` if it did not end in time.
+    :ivar exit_code: that of the process, negative if a signal ended it; ``None`` if it did not end in time, or if a
+        function was called and raised something.
     """
 
-    def __init__(self, message: str, exit_code: int | None) -> None:
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 
@@ -82,8 +84,8 @@ def run(
             process.communicate((stdin or "").encode(), timeout)
         except subprocess.TimeoutExpired:
             _end(process)
-            said = told(f"{' '.join(words)} did not end within {timeout:g} s", stdout=_text(out), stderr=_text(err))
-            raise CommandFailed(masked(said, masks), None) from None
+            said = told(f"{shlex.join(words)} did not end within {timeout:g} s", stdout=_text(out), stderr=_text(err))
+            raise CommandFailed(masked(said, masks)) from None
         except BaseException:
             _end(process)
             raise

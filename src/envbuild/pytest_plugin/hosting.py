@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -290,13 +291,14 @@ class _Told:
         self.config = config
 
     def step(self, doing: str) -> Any:
-        from contextlib import nullcontext
-
         self.note(doing)
         return nullcontext()
 
     def note(self, message: str) -> None:
         reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        capturing: Any = self.config.pluginmanager.get_plugin("capturemanager")
         if reporter is not None and self.config.getoption("verbose") >= 0:
-            reporter.ensure_newline()
-            reporter.write_line(f"envbuild: {message}")
+            # What a fixture has built is no output of the test that asked for it first.
+            with capturing.global_and_fixture_disabled() if capturing else nullcontext():
+                reporter.ensure_newline()
+                reporter.write_line(f"envbuild: {message}")

@@ -32,6 +32,7 @@ import select
 import struct
 import sys
 import traceback
+import types
 
 _LENGTH = struct.Struct(">I")
 
@@ -168,18 +169,18 @@ def _test(line, asked):
 def _only_outside(pytest):
     """Make a plugin with fixtures that say why the ones of their names are not here."""
 
-    class OnlyOutside:
-        @pytest.fixture(scope="session")
-        def envbuild_environment(self):
-            """Not here: environments are built by the pytest outside."""
-            pytest.fail(_ONLY_OUTSIDE % "envbuild_environment", pytrace=False)
+    def envbuild_environment():
+        """Not here: environments are built by the pytest outside."""
+        pytest.fail(_ONLY_OUTSIDE % "envbuild_environment", pytrace=False)
 
-        @pytest.fixture
-        def envbuild_workspace(self):
-            """Not here: workspaces belong to the pytest outside."""
-            pytest.fail(_ONLY_OUTSIDE % "envbuild_workspace", pytrace=False)
+    def envbuild_workspace():
+        """Not here: runs are recorded by the pytest outside."""
+        pytest.fail(_ONLY_OUTSIDE % "envbuild_workspace", pytrace=False)
 
-    return OnlyOutside()
+    plugin = types.ModuleType("envbuild-only-outside")
+    plugin.envbuild_environment = pytest.fixture(scope="session")(envbuild_environment)
+    plugin.envbuild_workspace = pytest.fixture(envbuild_workspace)
+    return plugin
 
 
 _ONLY_OUTSIDE = (
