@@ -430,9 +430,10 @@ def test_a_change_while_the_files_are_copied_is_noticed(place: Place) -> None:
     racing = [
         sys.executable,
         "-c",
-        "import sys; from envbuild import warm; hold = warm._hold\n"
-        f"def late(stamp):\n    open({str(place.folder / 'script.py')!r}, 'w').write('print(3)'); return hold(stamp)\n"
-        "warm._hold = late\nfrom envbuild.__main__ import main; sys.exit(main())",
+        "import sys; from envbuild import warm; hold = warm.hold\n"
+        "def late(*lease):\n"
+        f"    open({str(place.folder / 'script.py')!r}, 'w').write('print(3)'); return hold(*lease)\n"
+        "warm.hold = late\nfrom envbuild.__main__ import main; sys.exit(main())",
     ]
     assert place.do("run", "script.py", program=racing).text == "3\n"
     assert len(place.runs()) == len(list((place.workspace / "runs").iterdir()))

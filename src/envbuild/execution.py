@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from envbuild import git, layout, pipeline, snapshot, supervise, warm
+from envbuild import git, layout, pipeline, snapshot, stamping, supervise
 from envbuild.catalogue import EnvironmentVersion
 from envbuild.data import Data, as_laid_out, place, with_places
 from envbuild.digest import Digest
@@ -181,7 +181,7 @@ def run(
     with ExitStack() as stack:
         prepared = stack.enter_context(held(project, workspace, plugins, wishes))
         environment = _recorded_as(prepared, order, workspace)
-        noted = _noted(prepared, workspace)
+        noted = stamping.written(prepared, workspace)
         folder = stack.enter_context(_folder(workspace, experiment))
         source, taken = _lay_out(order, workspace, Path(folder.work), wishes)
         placed = place(order.data, Path(folder.path), Path(folder.work))
@@ -235,15 +235,6 @@ def _request(
         reproduces=order.reproduces,
         **order.more(),
     )
-
-
-def _noted(prepared: Prepared, workspace: Workspace) -> dict[str, tuple[str, str, str]]:
-    """What this run has put in its place itself, as it is now: a change of it from here on is somebody else's."""
-    names = str(workspace.root / layout.NAMES)
-    noted = {names: warm.facts_of(names)}
-    if prepared.locked.file and prepared.locked.written:
-        noted[str(prepared.locked.file)] = prepared.locked.written
-    return noted
 
 
 def checked_experiment(experiment: str) -> str:
@@ -352,8 +343,6 @@ def _leave_stamp(
     taken: snapshot.Snapshot,
     noted: Mapping[str, tuple[str, str, str]],
 ) -> None:
-    from envbuild import stamping
-
     # Without one the next run takes longer, and nothing else.
     with suppress(OSError, EnvbuildError):
         stamping.leave(

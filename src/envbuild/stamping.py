@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envbuild import git, reading, snapshot
+from envbuild import git, layout, reading, snapshot
 from envbuild.project import for_platform
 from envbuild.warm import FORMAT, facts, facts_of, installation
 
 if TYPE_CHECKING:
     from envbuild.pipeline import Prepared
+    from envbuild.workspace import Workspace
 
 _GRAIN = 20_000_000
 """Two changes within this time, in nanoseconds, may leave a file with the same time of change: file systems count in
@@ -51,12 +52,9 @@ def leave(
     seen = [known for _, _, known in files] + [known for _, known in own]
     if (
         starter is None
-        or prepared.project.id
-        # A stamp knows which files to look at, and this is an interpreter that has to be asked.
-        or prepared.locked.lock.is_observed
+        or not _shows_in_files(prepared)
         # `envbuild.warm` has no word for these.
         or prepared.image.activated
-        or any(_uses_variables(each) for each in prepared.project.inputs)
         or _newest(seen) > source.looked_at - _GRAIN
         or (_newest(other.values()) > began - _GRAIN)
     ):
@@ -82,6 +80,36 @@ def leave(
     beside = stamp.with_name(f"{stamp.name}.{os.getpid()}")
     beside.write_text("\0".join(words), encoding="utf-8", errors="surrogateescape")
     beside.replace(stamp)
+
+
+def signs(prepared: Prepared, workspace: Workspace, began: int) -> dict[str, tuple[str, str, str]] | None:
+    """The files that show whether what was asked for still means this environment, and what `facts_of` says of them.
+
+    :param began: when the definition was looked at first, in nanoseconds since 1970.
+    :returns: ``None`` where no files can show it.
+    """
+    noted = written(prepared, workspace)
+    folders = {each.absolute().parent for each in prepared.project.inputs}
+    other = {path: facts_of(path) for path in _environments(prepared, folders) if path not in noted}
+    if not _shows_in_files(prepared) or _newest(other.values()) > began - _GRAIN:
+        return None
+    return other | noted
+
+
+def written(prepared: Prepared, workspace: Workspace) -> dict[str, tuple[str, str, str]]:
+    """What making the environment ready has put in its place itself: a change from here on is somebody else's."""
+    names = str(workspace.root / layout.NAMES)
+    noted = {names: facts_of(names)}
+    if prepared.locked.file and prepared.locked.written:
+        noted[str(prepared.locked.file)] = prepared.locked.written
+    return noted
+
+
+def _shows_in_files(prepared: Prepared) -> bool:
+    """Whether a change of what was asked for cannot but show in files."""
+    # An interpreter that is somebody else's has to be asked; an id means what the workspace says.
+    asked = prepared.project.id or prepared.locked.lock.is_observed
+    return not asked and not any(_uses_variables(each) for each in prepared.project.inputs)
 
 
 def _uses_variables(file: Path) -> bool:
@@ -111,8 +139,18 @@ def _files(source: snapshot.Source, taken: snapshot.Snapshot) -> Iterator[tuple[
 
 def _looked_at(prepared: Prepared, source: snapshot.Source) -> Iterator[str]:
     """Every path besides the snapshot's files whose change might make it another run."""
-    project = prepared.project
     yield from (str(source.root / name) for name in snapshot.IGNORE_FILES)
+    inputs = (each.absolute().parent for each in prepared.project.inputs)
+    yield from _environments(prepared, {source.root, *prepared.project.searched, *inputs})
+    yield from _repository(source.root)
+
+
+def _environments(prepared: Prepared, folders: Iterable[Path]) -> Iterator[str]:
+    """Every path whose change might make it another environment.
+
+    :param folders: where a definition may yet appear that would come before the one that was found.
+    """
+    project = prepared.project
     for each in project.inputs:
         # A link, and what it leads to, may both change.
         yield from (str(each.absolute()), os.path.realpath(each))
@@ -120,15 +158,13 @@ def _looked_at(prepared: Prepared, source: snapshot.Source) -> Iterator[str]:
     if project.lock_file:
         yield str(project.lock_file)
         yield str(for_platform(project.lock_file, prepared.locked.lock.platform))
-    # Where a definition may yet appear that would come before the one that was found.
-    for folder in {source.root, *project.searched, *(each.absolute().parent for each in project.inputs)}:
+    for folder in folders:
         yield from (str(folder / name) for name in reading.DEFINITION_FILES)
     root = prepared.locked.lock.root or project.definition.root or Path()
     yield from (os.path.abspath(root / path) for path in prepared.locked.lock.inputs)  # noqa: PTH100
     for package in prepared.locked.lock.packages:
         if package.artifact.kind == "directory":
             yield from _project_files((root / (package.artifact.path or ".")).resolve())
-    yield from _repository(source.root)
 
 
 def _repository(folder: Path) -> Iterator[str]:

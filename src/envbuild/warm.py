@@ -156,7 +156,7 @@ def attempt(words: "list[str]") -> "int | None":
         return None
     if not stamp.holds() or any(name not in os.environ for (name,) in stamp.secrets):
         return None
-    lease = _hold(stamp)
+    lease = hold(stamp.lease, stamp.prefix)
     if lease is None:
         return None
     try:
@@ -171,18 +171,21 @@ class _StepBack(Exception):
     """The run could not be started as the one before was; nothing has happened yet."""
 
 
-def _hold(stamp: Stamp) -> "int | None":
-    """Keep the environment from being collected while it is used; ``None`` if it is gone."""
+def hold(path: str, prefix: str) -> "int | None":
+    """Keep an environment from being collected as long as the descriptor is open; ``None`` if it is gone.
+
+    :param path: what a process that uses the environment holds.
+    """
     import fcntl
 
     try:
-        lease = os.open(stamp.lease, os.O_RDWR)
+        lease = os.open(path, os.O_RDWR)
     except OSError:
         return None
     try:
         fcntl.flock(lease, fcntl.LOCK_SH)
         os.utime(lease)
-        if os.path.isdir(stamp.prefix):
+        if os.path.isdir(prefix):
             return lease
     except OSError:
         pass  # whoever steps back is told why

@@ -1,11 +1,14 @@
 """Environments: those that tests run in, found or built when they are first asked for.
 
 They go the way that those of runs go (`envbuild.pipeline`), and are kept from being collected until the session ends.
+One that has not changed since the last session is found without any of that (`envbuild.pytest_plugin.remembered`).
 """
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,15 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from envbuild import activated, inside_path
+from envbuild.errors import EnvbuildError
+from envbuild.pytest_plugin import remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from envbuild.digest import Digest
-    from envbuild.image import Image
-    from envbuild.lock import Lock
-    from envbuild.pipeline import Wishes
+    from envbuild.pipeline import Prepared, Wishes
     from envbuild.plugins import Plugins
+    from envbuild.progress import Progress
     from envbuild.project import Project
     from envbuild.workspace import Workspace
 
@@ -31,16 +32,25 @@ class Environment:
     """An environment that is ready for tests.
 
     :param label: what tests in it are called by: the definition's path as seen from the root folder, or a name.
-    :param variables: those of the definition, with the values of its secrets.
-    :param masked: the values among them that nobody may see.
+    :param id: the environment's id.
+    :param prefix: where it is.
+    :param python: the interpreter in it, relative to the prefix.
+    :param version: the version of its Python.
+    :param packages: the versions of its packages by their normalized names.
+    :param declared: the variables of the definition, and those that activate the environment.
+    :param secrets: the names of variables that it takes from ours; nobody may see their values.
+    :param lent: folders that come last on the path of tests, with what they need and the environment lacks.
     """
 
     label: str
-    id: Digest
-    lock: Lock
-    image: Image
-    variables: Mapping[str, str] = field(repr=False)
-    masked: Sequence[str] = field(default=(), repr=False)
+    id: str
+    prefix: str
+    python: str
+    version: str
+    packages: Mapping[str, str]
+    declared: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = ()
+    lent: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.label}  {self.id}"
@@ -48,31 +58,53 @@ class Environment:
     @property
     def described(self) -> str:
         """The environment in one line."""
-        count = len(self.lock.packages)
-        return f"{self}  Python {self.lock.python}, {count} package{'s' * (count != 1)}"
+        count = len(self.packages)
+        return f"{self}  Python {self.version}, {count} package{'s' * (count != 1)}"
+
+    @property
+    def interpreter(self) -> str:
+        """The path of its Python."""
+        return os.path.join(self.prefix, self.python)  # noqa: PTH118  links stay as they are
+
+    @property
+    def masked(self) -> list[str]:
+        """The values that nobody may see."""
+        return [value for name in self.secrets if (value := os.environ.get(name))]
 
     @property
     def process_variables(self) -> dict[str, str]:
-        """The environment variables of a process in it."""
-        declared = {**self.image.activated, **self.variables}
-        return activated(os.environ, str(self.image.path), declared, inside_path())
+        """The environment variables of a process in it.
 
-    def has(self, package: str) -> bool:
-        """Whether a package of that normalized name is in it."""
-        from packaging.utils import canonicalize_name
-
-        return any(canonicalize_name(each.name) == package for each in self.lock.packages)
+        :raises EnvbuildError: a secret has no value.
+        """
+        missing = [name for name in self.secrets if name not in os.environ]
+        if missing:
+            raise EnvbuildError(
+                f"{self.label}: secrets without a value: {', '.join(missing)}",
+                hint="set them in the environment of this command; they are passed on, and shown nowhere",
+            )
+        secrets = {name: os.environ[name] for name in self.secrets}
+        return activated(os.environ, self.prefix, {**self.declared, **secrets}, inside_path())
 
 
 class Environments:
     """The environments of one session.
 
     :param root: the folder that labels are relative to.
-    :param wishes: makes what locking and building are to heed, when that is first needed.
+    :param wanted: the distributions that tests need besides, which environments without them are lent.
     """
 
-    def __init__(self, root: Path, *, offline: bool = False, locked: bool = False, progress: object = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        wanted: tuple[str, ...] = (),
+        offline: bool = False,
+        locked: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
         self.root = root
+        self.wanted = wanted
         self._offline = offline
         self._locked = locked
         self._progress = progress
@@ -99,8 +131,7 @@ class Environments:
         from envbuild.pipeline import Wishes
         from envbuild.progress import QUIET
 
-        progress = self._progress or QUIET
-        return Wishes(offline=self._offline, locked=self._locked, progress=progress)  # type: ignore[arg-type]
+        return Wishes(offline=self._offline, locked=self._locked, progress=self._progress or QUIET)
 
     def close(self) -> None:
         """Let go of the environments."""
@@ -113,31 +144,39 @@ class Environments:
         :raises EnvbuildError: it cannot be had.
         """
         if spec not in self._ready:
-            self._ready[spec] = self._made(spec)
+            self._ready[spec] = remembered.recall(spec, self.label(spec), self.wanted, self._held) or self._made(spec)
         return self._ready[spec]
 
     def _made(self, spec: str) -> Environment:
         from envbuild.project import open_spec
+        from envbuild.pytest_plugin.lending import lend
 
-        return self.ready(open_spec(spec, self.workspace), self.label(spec))
+        began = time.time_ns()
+        prepared = self.prepare(open_spec(spec, self.workspace))
+        lent = lend(self.wanted, prepared, self)
+        definition = prepared.project.definition
+        environment = Environment(
+            label=self.label(spec),
+            id=str(prepared.id),
+            prefix=str(prepared.image.path),
+            python=prepared.image.python,
+            version=prepared.locked.lock.python,
+            packages={each.name: each.version or "" for each in prepared.locked.lock.packages},
+            declared={**prepared.image.activated, **definition.variables},
+            secrets=tuple(definition.secrets),
+            lent=tuple(str(each) for each in lent),
+        )
+        remembered.remember(spec, environment, self.wanted, prepared, self.workspace, began)
+        return environment
 
-    def ready(self, project: Project, label: str) -> Environment:
+    def prepare(self, project: Project) -> Prepared:
         """Make a project's environment ready, and keep it until `close`.
 
         :raises EnvbuildError: it cannot be had.
         """
-        from envbuild.execution import Order, declared, held
+        from envbuild.execution import held
 
-        variables, masked = declared(project, Order(command=(), head=0, source=self.root))
-        prepared = self._held.enter_context(held(project, self.workspace, self.plugins, self.wishes))
-        return Environment(
-            label=label,
-            id=prepared.id,
-            lock=prepared.locked.lock,
-            image=prepared.image,
-            variables=variables,
-            masked=tuple(each for each in masked if each),
-        )
+        return self._held.enter_context(held(project, self.workspace, self.plugins, self.wishes))
 
     def label(self, spec: str) -> str:
         """What an environment is called in the names of tests.

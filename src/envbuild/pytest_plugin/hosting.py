@@ -17,7 +17,7 @@ from envbuild.pytest_plugin.environments import Environments, located
 from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.inside import Inside
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
-from envbuild.pytest_plugin.starting import Starter
+from envbuild.pytest_plugin.starting import Starter, measures
 
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.inside import Following
@@ -35,11 +35,12 @@ class Hosting:
         self.everywhere = list(dict.fromkeys(everywhere))
         self.environments = Environments(
             config.rootpath,
+            wanted=("pytest", "coverage") if measures(config) else ("pytest",),
             offline=bool(config.getoption("envbuild_offline")),
             locked=bool(config.getoption("envbuild_locked")),
             progress=_Told(config),
         )
-        self.starter = Starter(config, self.environments, inis)
+        self.starter = Starter(config, inis)
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
         self._marked: dict[Path, Marked] = {}

@@ -15,34 +15,37 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from envbuild import PythonNotFound
-from envbuild.pytest_plugin.environments import Environment, Environments
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from envbuild.lock import Lock
+    from envbuild.pipeline import Prepared
+    from envbuild.pytest_plugin.environments import Environments
 
 
 _NAME = "lent-to-tests"
 
 
-def lent(wanted: Sequence[str], environment: Environment, environments: Environments) -> list[str]:
+def lend(wanted: Sequence[str], prepared: Prepared, environments: Environments) -> list[Path]:
     """The folders to be put last on the path of a worker, so that it finds ``wanted``; none if it has it all.
 
-    :param wanted: names of distributions, such as ``pytest``.
+    :param wanted: normalized names of distributions, such as ``pytest``.
     :raises EnvbuildError: they cannot be had for the environment's Python.
     """
-    missing = [name for name in wanted if not environment.has(name)]
+    lock = prepared.locked.lock
+    present = {canonicalize_name(each.name) for each in lock.packages}
+    missing = [name for name in wanted if name not in present]
     if not missing:
         return []
-    python = Version(environment.lock.python)
+    python = Version(lock.python)
     asked = [_requirement(name, python) for name in missing]
     made = _made(asked, python, (), environments)
-    kept = _in_the_way(environment.lock, made.lock)
+    kept = _in_the_way(lock, made.locked.lock)
     if kept:
         # They would be found first, so what is lent has to get along with them.
         made = _made(asked, python, kept, environments)
-    return [str(_packages(made))]
+    return [_packages(made)]
 
 
 def _requirement(name: str, python: Version) -> str:
@@ -55,7 +58,7 @@ def _requirement(name: str, python: Version) -> str:
     return f"{name}=={ours.version}" if fits else name
 
 
-def _made(asked: Sequence[str], python: Version, kept: Sequence[str], environments: Environments) -> Environment:
+def _made(asked: Sequence[str], python: Version, kept: Sequence[str], environments: Environments) -> Prepared:
     same = f"{python.major}.{python.minor}"
     try:
         return _ready(asked, same, kept, environments)
@@ -64,7 +67,7 @@ def _made(asked: Sequence[str], python: Version, kept: Sequence[str], environmen
         return _ready(asked, f"<{same}", kept, environments)
 
 
-def _ready(asked: Sequence[str], python: str, kept: Sequence[str], environments: Environments) -> Environment:
+def _ready(asked: Sequence[str], python: str, kept: Sequence[str], environments: Environments) -> Prepared:
     from envbuild.definition import Definition
     from envbuild.project import Project
     from envbuild.requirement import Requirement
@@ -75,7 +78,7 @@ def _ready(asked: Sequence[str], python: str, kept: Sequence[str], environments:
         pip=tuple(Requirement.parse(each) for each in asked),
         constraints=tuple(Requirement.parse(each) for each in kept),
     )
-    return environments.ready(Project(definition=definition, spec=_NAME), _NAME)
+    return environments.prepare(Project(definition=definition, spec=_NAME))
 
 
 def _in_the_way(lock: Lock, lent: Lock) -> list[str]:
@@ -89,8 +92,8 @@ def _in_the_way(lock: Lock, lent: Lock) -> list[str]:
     return found
 
 
-def _packages(environment: Environment) -> Path:
+def _packages(prepared: Prepared) -> Path:
     """Where the packages of an environment lie."""
     # An environment's Python is in its bin.
-    prefix = environment.image.interpreter.parents[1]
+    prefix = prepared.image.interpreter.parents[1]
     return next(prefix.glob("lib/python3*/site-packages"))

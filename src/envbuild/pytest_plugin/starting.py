@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from envbuild.pytest_plugin.environments import Environment, Environments
-from envbuild.pytest_plugin.lending import lent
+from envbuild.pytest_plugin.environments import Environment
 from envbuild.pytest_plugin.worker import Worker
 
 _OUTSIDE: dict[str, Any] = {
@@ -42,9 +41,8 @@ class Starter:
     :param inis: the settings that only the plugin outside knows.
     """
 
-    def __init__(self, config: pytest.Config, environments: Environments, inis: Sequence[str]) -> None:
+    def __init__(self, config: pytest.Config, inis: Sequence[str]) -> None:
         self.config = config
-        self.environments = environments
         self.inis = inis
         self._started = 0
 
@@ -55,8 +53,6 @@ class Starter:
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
         self._started += 1
-        wanted = ["pytest", "coverage"] if self._measured() else ["pytest"]
-        interpreter = environment.image.interpreter
         wrapper = shlex.split(str(self.config.getoption("envbuild_wrapper") or ""))
         capture = self.config.getoption("capture")
         heard = capture in ("no", "tee-sys")
@@ -64,9 +60,9 @@ class Starter:
         passed = (os.dup(1),) if heard and not wrapper else ()
         try:
             return Worker(
-                [*wrapper, str(interpreter)],
+                [*wrapper, environment.interpreter],
                 {name: value for name, value in environment.process_variables.items() if not _is_ours(name)},
-                self._message(environment, files, lent(wanted, environment, self.environments), passed),
+                self._message(environment, files, passed),
                 masked=environment.masked,
                 heard=heard,
                 passed=passed,
@@ -75,9 +71,7 @@ class Starter:
             for descriptor in passed:
                 os.close(descriptor)
 
-    def _message(
-        self, environment: Environment, files: Sequence[str] | None, packages: Sequence[str], passed: Sequence[int]
-    ) -> dict[str, Any]:
+    def _message(self, environment: Environment, files: Sequence[str] | None, passed: Sequence[int]) -> dict[str, Any]:
         config = self.config
         invoked = config.invocation_params.dir
         plugins = list(config.option.plugins or ())
@@ -88,7 +82,7 @@ class Starter:
             "directory": str(invoked),
             # As with `pytest`, unless it was `python -m pytest`, which has the folder first.
             "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
-            "lent": list(packages),
+            "lent": list(environment.lent),
             "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
             "options": self._options(environment),
@@ -137,12 +131,9 @@ class Starter:
 
         return any(each.name == name or each.value == name for each in entry_points(group="pytest11"))
 
-    def _measured(self) -> bool:
-        return bool(self.config.getoption("cov_source", None)) and not self.config.getoption("no_cov", False)
-
     def _coverage(self) -> dict[str, Any] | None:
         """What the worker is to measure for pytest-cov, which combines all files of that name when it is done."""
-        if not self._measured():
+        if not measures(self.config):
             return None
         plugin: Any = self.config.pluginmanager.get_plugin("_cov")
         controller = plugin and plugin.cov_controller
@@ -156,6 +147,11 @@ class Starter:
             "data_file": os.path.abspath(controller.cov.config.data_file),  # noqa: PTH100
             "data_suffix": True,
         }
+
+
+def measures(config: pytest.Config) -> bool:
+    """Whether pytest-cov measures which lines are executed."""
+    return bool(config.getoption("cov_source", None)) and not config.getoption("no_cov", False)
 
 
 def _is_ours(variable: str) -> bool:
