@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from envbuild import EnvbuildError, inside_path
+from envbuild import EnvbuildError, NotFound, inside_path
 from envbuild.pytest_plugin import commands
 from envbuild.pytest_plugin.commands import CommandFailed, masked, told
 from envbuild.pytest_plugin.environments import Environment, Environments, located
@@ -50,28 +50,38 @@ class BuiltEnvironment:
     @property
     def id(self) -> str:
         """Its id, ``sha256:…``."""
-        return str(self.environment.id)
+        return self.environment.id
 
     @property
     def path(self) -> Path:
         """Its folder. It belongs to all who ask for the same environment: nothing is to be written there."""
-        assert self.environment.image.path is not None  # noqa: S101  a prefix has one, and nothing else is held
-        return self.environment.image.path
+        return Path(self.environment.prefix)
 
     @property
     def python(self) -> Path:
         """Its interpreter."""
-        return self.environment.image.interpreter
+        return Path(self.environment.interpreter)
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The version of each package by its name as the lock has it; empty for one that has no version."""
+        return self.environment.packages
 
     @property
     def lock(self) -> Lock:
-        """Its lock: every package with version, artifact and digest."""
-        return self.environment.lock
+        """Its lock: every package with its version, where it is from, and its digest.
 
-    @property
-    def versions(self) -> Mapping[str, str | None]:
-        """The version of each package by its name as the lock has it; ``None`` for one that has no version."""
-        return {each.name: each.version for each in self.lock.packages}
+        :raises NotFound: it is not kept any more.
+        """
+        from envbuild.pipeline import kept_lock
+        from envbuild.platform import Platform
+        from envbuild.project import open_registered
+
+        workspace = self.environments.workspace
+        found = kept_lock(open_registered(self.id, workspace), workspace, Platform.here())
+        if found is None:
+            raise NotFound(f"the lock of {self} is not kept any more")
+        return found
 
     def run(
         self,

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envbuild import activated, inside_path
+from envbuild import activated, inside_path, layout
 from envbuild.errors import EnvbuildError
 from envbuild.pytest_plugin import remembered
 
@@ -108,15 +108,20 @@ class Environments:
         self._offline = offline
         self._locked = locked
         self._progress = progress
-        self._ready: dict[str, Environment] = {}
+        self._ready: dict[tuple[str, tuple[str, ...]], Environment] = {}
         self._held = ExitStack()
 
     @cached_property
+    def home(self) -> str:
+        """The folder of the workspace that ``ENVBUILD_WORKSPACE`` names when this is first asked for."""
+        return layout.workspace_root()
+
+    @cached_property
     def workspace(self) -> Workspace:
-        """The workspace that ``ENVBUILD_WORKSPACE`` names."""
+        """The workspace in that folder."""
         from envbuild.workspace import Workspace
 
-        return Workspace()
+        return Workspace(Path(self.home))
 
     @cached_property
     def plugins(self) -> Plugins:
@@ -137,23 +142,26 @@ class Environments:
         """Let go of the environments."""
         self._held.close()
 
-    def get(self, spec: str) -> Environment:
+    def get(self, spec: str, *, for_tests: bool = True) -> Environment:
         """The environment that ``spec`` means, ready to be used.
 
         :param spec: as `located` gives it.
+        :param for_tests: whether tests are to run in it, so that it is lent what they need.
         :raises EnvbuildError: it cannot be had.
         """
-        if spec not in self._ready:
-            self._ready[spec] = remembered.recall(spec, self.label(spec), self.wanted, self._held) or self._made(spec)
-        return self._ready[spec]
+        wanted = self.wanted if for_tests else ()
+        if (spec, wanted) not in self._ready:
+            known = remembered.recall(self.home, spec, self.label(spec), wanted, self._held)
+            self._ready[spec, wanted] = known or self._made(spec, wanted)
+        return self._ready[spec, wanted]
 
-    def _made(self, spec: str) -> Environment:
+    def _made(self, spec: str, wanted: tuple[str, ...]) -> Environment:
         from envbuild.project import open_spec
         from envbuild.pytest_plugin.lending import lend
 
         began = time.time_ns()
         prepared = self.prepare(open_spec(spec, self.workspace))
-        lent = lend(self.wanted, prepared, self)
+        lent = lend(wanted, prepared, self)
         definition = prepared.project.definition
         environment = Environment(
             label=self.label(spec),
@@ -166,7 +174,7 @@ class Environments:
             secrets=tuple(definition.secrets),
             lent=tuple(str(each) for each in lent),
         )
-        remembered.remember(spec, environment, self.wanted, prepared, self.workspace, began)
+        remembered.remember(spec, environment, wanted, prepared, self.workspace, began)
         return environment
 
     def prepare(self, project: Project) -> Prepared:

@@ -48,7 +48,7 @@ def envbuild_environment(pytestconfig: pytest.Config) -> Callable[[str | os.Path
         # A session's fixture has no test whose folder it could know; a mark means that of the file it stands in too.
         asking = Path(sys._getframe(1).f_code.co_filename).parent
         found = located(os.fspath(spec), asking, pytestconfig.rootpath)
-        return BuiltEnvironment(environments.get(found), found, environments)
+        return BuiltEnvironment(environments.get(found, for_tests=False), found, environments)
 
     return environment
 
@@ -66,7 +66,7 @@ def envbuild_workspace(
     from envbuild.pytest_plugin.stopping import leave
 
     # The session's own environments stay where they are, also those that are still to come.
-    _ = _environments(pytestconfig).workspace
+    _ = _environments(pytestconfig).home
     root = tmp_path / _WORKSPACE
     monkeypatch.setenv(layout.WORKSPACE_VARIABLE, str(root))
     for name in _FACTS:
