@@ -150,9 +150,18 @@ class Environments:
         :raises EnvbuildError: it cannot be had.
         """
         wanted = self.wanted if for_tests else ()
+        if self.at_hand(spec, for_tests=for_tests) is None:
+            self._ready[spec, wanted] = self._made(spec, wanted)
+        return self._ready[spec, wanted]
+
+    def at_hand(self, spec: str, *, for_tests: bool = True) -> Environment | None:
+        """The same if it has not changed since it was last used; ``None`` if that would have to be found out."""
+        wanted = self.wanted if for_tests else ()
         if (spec, wanted) not in self._ready:
             known = remembered.recall(self.home, spec, self.label(spec), wanted, self._held)
-            self._ready[spec, wanted] = known or self._made(spec, wanted)
+            if known is None:
+                return None
+            self._ready[spec, wanted] = known
         return self._ready[spec, wanted]
 
     def _made(self, spec: str, wanted: tuple[str, ...]) -> Environment:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import gc
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import nullcontext
@@ -27,25 +29,39 @@ if TYPE_CHECKING:
 class Hosting:
     """Hosts tests in environments for one session.
 
-    :param everywhere: the environments for all tests that have no mark, as `located` gives them.
+    :param options: those of the command line, as far as they are known.
+    :param inis: the settings that only we know.
     """
 
-    def __init__(self, config: pytest.Config, everywhere: Sequence[str], inis: Sequence[str]) -> None:
+    def __init__(self, config: pytest.Config, options: argparse.Namespace, inis: Sequence[str]) -> None:
         self.config = config
-        self.everywhere = list(dict.fromkeys(everywhere))
+        self.options = options
+        self.everywhere = _asked(config, options)
         self.environments = Environments(
             config.rootpath,
-            wanted=("pytest", "coverage") if measures(config) else ("pytest",),
-            offline=bool(config.getoption("envbuild_offline")),
-            locked=bool(config.getoption("envbuild_locked")),
+            wanted=("pytest", "coverage") if measures(options) else ("pytest",),
+            offline=options.envbuild_offline,
+            locked=options.envbuild_locked,
             progress=_Told(config),
         )
-        self.starter = Starter(config, inis)
+        self.starter = Starter(config, options, inis)
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
         self._marked: dict[Path, Marked] = {}
         self._positions: dict[pytest.Item, int] = {}
         self._following: dict[pytest.Item, Following] = {}
+
+    def start_early(self) -> None:
+        """Start workers in environments that are at hand, while pytest is still being set up here."""
+        for spec in self.everywhere:
+            environment = self.environments.at_hand(spec)
+            if environment is not None:
+                self.starter.start_early(environment)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Now all options are known."""
+        self.options = self.starter.options = config.option
 
     # -- finding out which tests there are
 
@@ -56,7 +72,7 @@ class Hosting:
         """
         if spec not in self.insides:
             environment = self.environments.get(spec)
-            limit = self.config.getoption("envbuild_timeout") or float(self.config.getini("envbuild_timeout") or 0)
+            limit = self.options.envbuild_timeout or float(self.config.getini("envbuild_timeout") or 0)
             self.insides[spec] = Inside(
                 environment,
                 spec,
@@ -123,7 +139,7 @@ class Hosting:
                 inside.append(Unavailable.from_parent(parent, path=file_path, reason=error.message))
                 continue
             leaves_out = leaves_out or has.leaves_out(file_path)
-            if spec in specs or file_path in has.paths():
+            if spec in specs or file_path in has.paths() or (found and has.is_lost):
                 inside.append(InsideFile.from_parent(parent, path=file_path, inside=has))
         marked = self._marked.get(file_path, marks.NOTHING)
         elsewhere = marked.whole or (bool(self.everywhere) and not leaves_out)
@@ -168,6 +184,9 @@ class Hosting:
         """Run the tests, and end the workers before anything is made of what they have left."""
         if not hasattr(session.config, "workerinput"):
             self._number(session.items)
+        if all(isinstance(each, InsideTest) for each in session.items):
+            # What is here now stays to the end; nothing that tests do here could be hidden by that.
+            gc.freeze()
         try:
             return (yield)
         finally:
@@ -214,6 +233,7 @@ class Hosting:
         """Let go of the environments; workers are ended already, unless pytest came to grief."""
         for inside in self.insides.values():
             inside.finish()
+        self.starter.close()
         self.environments.close()
 
     # -- telling
@@ -240,6 +260,12 @@ class Hosting:
         for trouble in self.trouble:
             terminalreporter.section("envbuild", red=True)
             terminalreporter.write_line(trouble)
+
+
+def _asked(config: pytest.Config, options: argparse.Namespace) -> list[str]:
+    """The environments for all tests that have no mark, as `located` gives them."""
+    given = [located(each, config.invocation_params.dir) for each in options.envbuild or ()]
+    return list(dict.fromkeys(given or (located(each, config.rootpath) for each in config.getini("envbuild"))))
 
 
 class Unavailable(pytest.File):
