@@ -39,11 +39,11 @@ def request(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
             "source": source,
             "file": inspect.getsourcefile(function),
             "line": line,
-            "args": written(tuple(args), f"{name}: args"),
-            "kwargs": written(dict(kwargs), f"{name}: kwargs"),
+            "args": written(tuple(args), "args"),
+            "kwargs": written(dict(kwargs), "kwargs"),
         }
     except NotPlain as error:
-        raise CallRefused(str(error), hint=_PLAIN) from None
+        raise CallRefused(f"{name}: {error}", hint=_PLAIN) from None
 
 
 def refused_result(function: Callable[..., Any], said: str) -> CallRefused:
