@@ -82,7 +82,7 @@ def built(tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyP
     definition = tmp_path / "envbuild.yml"
     definition.write_text('python: ">=3.8"\nvariables: {LEVEL: "7"}\nsecrets: [TOKEN]\n')
     environments = Environments(tmp_path)
-    yield BuiltEnvironment(environments.get(str(definition), for_tests=False), str(definition), environments)
+    yield BuiltEnvironment(environments.get(str(definition)), str(definition), environments)
     environments.close()
 
 

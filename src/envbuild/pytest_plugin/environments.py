@@ -108,7 +108,7 @@ class Environments:
         self._offline = offline
         self._locked = locked
         self._progress = progress
-        self._ready: dict[tuple[str, tuple[str, ...]], Environment] = {}
+        self._ready: dict[str, Environment] = {}
         self._held = ExitStack()
 
     @cached_property
@@ -142,35 +142,32 @@ class Environments:
         """Let go of the environments."""
         self._held.close()
 
-    def get(self, spec: str, *, for_tests: bool = True) -> Environment:
+    def get(self, spec: str) -> Environment:
         """The environment that ``spec`` means, ready to be used.
 
         :param spec: as `located` gives it.
-        :param for_tests: whether tests are to run in it, so that it is lent what they need.
         :raises EnvbuildError: it cannot be had.
         """
-        wanted = self.wanted if for_tests else ()
-        if self.at_hand(spec, for_tests=for_tests) is None:
-            self._ready[spec, wanted] = self._made(spec, wanted)
-        return self._ready[spec, wanted]
+        if self.at_hand(spec) is None:
+            self._ready[spec] = self._made(spec)
+        return self._ready[spec]
 
-    def at_hand(self, spec: str, *, for_tests: bool = True) -> Environment | None:
+    def at_hand(self, spec: str) -> Environment | None:
         """The same if it has not changed since it was last used; ``None`` if that would have to be found out."""
-        wanted = self.wanted if for_tests else ()
-        if (spec, wanted) not in self._ready:
-            known = remembered.recall(self.home, spec, self.label(spec), wanted, self._held)
+        if spec not in self._ready:
+            known = remembered.recall(self.home, spec, self.label(spec), self.wanted, self._held)
             if known is None:
                 return None
-            self._ready[spec, wanted] = known
-        return self._ready[spec, wanted]
+            self._ready[spec] = known
+        return self._ready[spec]
 
-    def _made(self, spec: str, wanted: tuple[str, ...]) -> Environment:
+    def _made(self, spec: str) -> Environment:
         from envbuild.project import open_spec
         from envbuild.pytest_plugin.lending import lend
 
         began = time.time_ns()
         prepared = self.prepare(open_spec(spec, self.workspace))
-        lent = lend(wanted, prepared, self)
+        lent = lend(self.wanted, prepared, self)
         definition = prepared.project.definition
         environment = Environment(
             label=self.label(spec),
@@ -183,7 +180,7 @@ class Environments:
             secrets=tuple(definition.secrets),
             lent=tuple(str(each) for each in lent),
         )
-        remembered.remember(spec, environment, wanted, prepared, self.workspace, began)
+        remembered.remember(spec, environment, self.wanted, prepared, self.workspace, began)
         return environment
 
     def prepare(self, project: Project) -> Prepared:

@@ -27,6 +27,8 @@ NAMES = frozenset(("envbuild_environment", "envbuild_workspace"))
 _WORKSPACE = "envbuild-workspace"
 """The folder of a test's workspace, below its ``tmp_path``."""
 
+_MADE: pytest.StashKey[Environments] = pytest.StashKey()
+
 _FACTS = ("ENVBUILD_RUN_ID", "ENVBUILD_RUN_FOLDER", "ENVBUILD_EXPERIMENT")
 """What tells a process which run it is a part of; pytest itself may be in one."""
 
@@ -48,7 +50,7 @@ def envbuild_environment(pytestconfig: pytest.Config) -> Callable[[str | os.Path
         # A session's fixture has no test whose folder it could know; a mark means that of the file it stands in too.
         asking = Path(sys._getframe(1).f_code.co_filename).parent
         found = located(os.fspath(spec), asking, pytestconfig.rootpath)
-        return BuiltEnvironment(environments.get(found, for_tests=False), found, environments)
+        return BuiltEnvironment(environments.get(found), found, environments)
 
     return environment
 
@@ -76,6 +78,15 @@ def envbuild_workspace(
 
 
 def _environments(config: pytest.Config) -> Environments:
-    hosting = config.pluginmanager.get_plugin("envbuild-hosting")
-    found: Environments = hosting.environments  # type: ignore[union-attr]  # registered whenever these fixtures are
-    return found
+    """The environments that tests do something in; they are lent nothing, unlike those that tests run in."""
+    from envbuild.pytest_plugin.environments import Environments
+    from envbuild.pytest_plugin.telling import Told
+
+    if _MADE not in config.stash:
+        option = config.option
+        made = Environments(
+            config.rootpath, offline=option.envbuild_offline, locked=option.envbuild_locked, progress=Told(config)
+        )
+        config.add_cleanup(made.close)
+        config.stash[_MADE] = made
+    return config.stash[_MADE]

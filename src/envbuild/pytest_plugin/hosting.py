@@ -6,7 +6,6 @@ import argparse
 import gc
 import os
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.inside import Inside
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
 from envbuild.pytest_plugin.starting import Starter, measures
+from envbuild.pytest_plugin.telling import Told
 
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.inside import Following
@@ -42,7 +42,7 @@ class Hosting:
             wanted=("pytest", "coverage") if measures(options) else ("pytest",),
             offline=options.envbuild_offline,
             locked=options.envbuild_locked,
-            progress=_Told(config),
+            progress=Told(config),
         )
         self.starter = Starter(config, options, inis)
         self.insides: dict[str, Inside] = {}
@@ -309,23 +309,3 @@ def _modules(config: pytest.Config, arguments: Sequence[str]) -> Iterator[Path]:
                 for name in sorted(names)
                 if name.endswith(".py") and any(fnmatch(name, pattern) for pattern in patterns)
             )
-
-
-class _Told:
-    """Progress, as lines of the terminal reporter."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-
-    def step(self, doing: str) -> Any:
-        self.note(doing)
-        return nullcontext()
-
-    def note(self, message: str) -> None:
-        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        capturing: Any = self.config.pluginmanager.get_plugin("capturemanager")
-        if reporter is not None and self.config.getoption("verbose") >= 0:
-            # What a fixture has built is no output of the test that asked for it first.
-            with capturing.global_and_fixture_disabled() if capturing else nullcontext():
-                reporter.ensure_newline()
-                reporter.write_line(f"envbuild: {message}")
