@@ -532,6 +532,19 @@ def test_a_test_inside_that_asks_for_them_is_told_why_they_are_not_there(
         assert f"the fixture {name} is for tests that run outside, and this one runs inside an environment" in said
 
 
+def test_a_secret_of_one_letter_is_covered_in_what_is_said_and_does_not_get_in_the_way(
+    suite: Suite, lacking: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lend(suite, lacking)
+    monkeypatch.setenv("TOKEN", "e")
+    suite.lay("secret.yml", 'python: "3.12"\nsecrets: [TOKEN]\n')
+    suite.write(test_it="def test_passes(): ...\ndef test_fails(): raise ValueError('one e')\n")
+
+    said = suite.pytest("--envbuild", "secret.yml", passed=1, failed=1)
+
+    assert "Valu***Error: on*** ***" in said
+
+
 def lend(suite: Suite, lacking: Callable[[str, str], None]) -> None:
     """See to it that environments can be lent pytest."""
     suite.lay("lent/envbuild.yml", 'python: "3.12"\n')

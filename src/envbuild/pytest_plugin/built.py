@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from envbuild import EnvbuildError, NotFound, inside_path
 from envbuild.pytest_plugin import commands
-from envbuild.pytest_plugin.commands import CommandFailed, masked, told
+from envbuild.pytest_plugin.commands import CommandFailed, told
 from envbuild.pytest_plugin.environments import Environment, Environments, located
+from envbuild.pytest_plugin.masking import masked
 
 if TYPE_CHECKING:
     from envbuild.lock import Lock

@@ -14,6 +14,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from envbuild import EnvbuildError, NotFound
+from envbuild.pytest_plugin.masking import masked
 
 _SHOWN = 4000
 """How much of what a command printed is told where it fails, in characters of each stream."""
@@ -29,17 +30,6 @@ class CommandFailed(EnvbuildError):
     def __init__(self, message: str, exit_code: int | None = None) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-def masked(text: str, masks: Iterable[str]) -> str:
-    """``text`` with every secret in it covered.
-
-    >>> masked("password: hunter2, user: hunter", ["hunter", "hunter2"])
-    'password: ***, user: ***'
-    """
-    for each in sorted(masks, key=len, reverse=True):
-        text = text.replace(each, "***")
-    return text
 
 
 def told(headline: str, **streams: str) -> str:
