@@ -38,6 +38,20 @@ class RecordedRun:
     metrics: Mapping[str, Any]
     folder: Path
 
+    @classmethod
+    def of(cls, outcome: execution.Outcome) -> RecordedRun:
+        """What there is to say of a run that has ended."""
+        return cls(
+            id=outcome.run,
+            status=outcome.end["status"],
+            reason=outcome.end["reason"],
+            exit_code=outcome.exit_code,
+            log=(outcome.folder / layout.LOG).read_text(encoding="utf-8", errors="backslashreplace"),
+            outputs=outcome.folder / layout.OUTPUTS,
+            metrics=read_metrics(outcome.folder).values,
+            folder=outcome.folder,
+        )
+
 
 def run(
     script: Path,
@@ -73,16 +87,6 @@ def run(
         outcome = execution.run(
             open_spec(spec, workspace), order, workspace, environments.plugins, environments.wishes, out
         )
-    end = outcome.end
-    if end["status"] == "Canceled" and limit is None:
+    if outcome.end["status"] == "Canceled" and limit is None:
         raise KeyboardInterrupt
-    return RecordedRun(
-        id=outcome.run,
-        status=end["status"],
-        reason=end["reason"],
-        exit_code=outcome.exit_code,
-        log=(outcome.folder / layout.LOG).read_text(encoding="utf-8", errors="backslashreplace"),
-        outputs=outcome.folder / layout.OUTPUTS,
-        metrics=read_metrics(outcome.folder).values,
-        folder=outcome.folder,
-    )
+    return RecordedRun.of(outcome)
