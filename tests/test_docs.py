@@ -114,6 +114,17 @@ def test_the_tour_of_the_readme_works_in_a_new_folder(online: Desk) -> None:
     assert done.err.count("  Completed\n") == 3
 
 
+def test_the_example_of_bisecting_says_what_the_page_shows(online: Desk) -> None:
+    (block,) = every("sh", "bisect:")
+    shown = next(each for each in blocks(block.page) if each.language == "console").text
+    identity = re.compile(r"\b[0-9a-f]{12}\b")
+
+    done = shell(block.text, online)
+
+    assert identity.sub("ID", done.out) in identity.sub("ID", shown)
+    assert done.out.splitlines()[1] == "  packaging 21.3 → 24.2"
+
+
 @pytest.mark.parametrize("block", every("sh", "run: in a new folder"), ids=str)
 def test_commands_on_a_page_work_in_a_new_folder(block: Block, clean: Desk) -> None:
     shell(block.text, clean)
