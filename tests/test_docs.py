@@ -151,7 +151,7 @@ def test_what_the_first_example_logs_is_recorded(clean: Desk) -> None:
 
 def files_of(page: str, desk: Desk) -> None:
     """Lay out the files that a page shows."""
-    for each in every("python", "file:"):
+    for each in (*every("python", "file:"), *every("toml", "file:")):
         if each.page.name == page:
             desk.write(each.mark.removeprefix("file:").strip(), each.text)
 
@@ -333,6 +333,48 @@ def test_a_plugin_with_a_function_or_a_parameter_that_no_hook_has_is_left_out(so
 
     assert found["hooks"] == []
     assert found["error"].startswith("PluginValidationError: ")
+
+
+# Tests on their page
+
+
+@pytest.fixture
+def suite(online: Desk) -> Desk:
+    """A desk with the tests and the definitions of the page on tests."""
+    files_of("testing.md", online)
+    for each in every("yaml", ""):
+        if each.page.name == "testing.md":
+            online.write(named(each), each.text)
+    return online.set(PYTEST_ADDOPTS="-p no:cacheprovider")
+
+
+def test_the_tests_on_their_page_pass_where_it_says_that_they_run(suite: Desk) -> None:
+    commands = [each.text for each in every("sh", "tests:")]
+
+    said = [shell(each, suite).out for each in commands]
+
+    assert [re.findall(r"=+ (\d+ passed)", each) for each in said] == [
+        ["1 passed", "2 passed"],
+        ["1 passed"],
+        ["7 passed", "12 passed"],
+    ]
+
+
+def test_the_settings_on_the_page_of_tests_say_where_all_tests_run(suite: Desk) -> None:
+    shell("cp environment.yml test_plain.py settings", suite)
+
+    done = shell("cd settings && pytest -v test_plain.py", suite)
+
+    assert "test_plain.py::test_take[environment.yml] PASSED" in done.out
+
+
+def test_the_page_on_tests_names_every_option_and_setting_of_the_plugin() -> None:
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    told = subprocess.run([sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True).stdout
+
+    named = {*re.findall(r"^  (--envbuild[\w-]*)", told, re.MULTILINE), *re.findall(r"^  (envbuild\w*) \(", told, re.M)}
+    assert len(named) >= 8
+    assert [each for each in sorted(named) if f"`{each}" not in page] == []
 
 
 # What the pages say of the code is what it says

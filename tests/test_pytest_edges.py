@@ -658,7 +658,7 @@ def test_a_session_that_asks_for_no_environment_imports_next_to_nothing_of_us(pr
     result = run(project)
 
     imported = {"envbuild", "envbuild.activation", "envbuild.layout", "envbuild.pytest_plugin"}
-    imported |= {f"envbuild.pytest_plugin.{each}" for each in ("conftests", "terminal", "watching")}
+    imported |= {f"envbuild.pytest_plugin.{each}" for each in ("conftests", "fixtures", "terminal", "watching")}
     result.stdout.fnmatch_lines([f"imported {sorted(imported)}".replace("[", "[[]")])
 
 

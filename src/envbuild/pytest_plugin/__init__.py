@@ -76,6 +76,9 @@ def pytest_load_initial_conftests(
 def pytest_configure(config: pytest.Config) -> None:
     """Tell of the mark."""
     config.addinivalue_line("markers", _MARK)
+    from envbuild.pytest_plugin import fixtures
+
+    config.pluginmanager.register(fixtures, "envbuild-fixtures")
     if not config.pluginmanager.has_plugin(_WATCHING):
         # A conftest.py has named the plugin.
         config.pluginmanager.register(Watching(config, _INIS), _WATCHING)

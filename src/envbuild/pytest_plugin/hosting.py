@@ -15,11 +15,13 @@ import pytest
 from envbuild import EnvbuildError
 from envbuild.pytest_plugin import marks, placing, selection
 from envbuild.pytest_plugin.environments import Environments, located
+from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.inside import Inside
 from envbuild.pytest_plugin.interrupts import terminated_as_interrupted
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
 from envbuild.pytest_plugin.standins import PerhapsModule, Unavailable, lets_others_run
 from envbuild.pytest_plugin.starting import Starter, measures
+from envbuild.pytest_plugin.telling import Told
 from envbuild.pytest_plugin.watching import mentions, modules
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Hosting:
             wanted=("pytest", "coverage") if measures(options) else ("pytest",),
             offline=options.envbuild_offline,
             locked=options.envbuild_locked,
-            progress=_Told(config),
+            progress=Told(config),
         )
         self.starter = Starter(config, options, inis, conftests.passed_on, has_terminal=has_terminal)
         self.insides: dict[str, Inside] = {}
@@ -192,7 +194,8 @@ class Hosting:
             if has.spec not in self.everywhere or file_path in has.paths() or (has.is_lost and found)
         ]
         here = self.conftests.checked(file_path, parent, found, needed=not marked.every)
-        here = [] if self.everywhere or marked.whole else here
+        leaves_out = any(has.leaves_out(file_path) for has in insides)
+        here = [] if marked.whole or (self.everywhere and not leaves_out) else here
         return [*here, *shown, *(Unavailable.from_parent(parent, path=file_path, reason=each) for each in reasons)]
 
     def _asked_for(self, path: Path, specs: Iterable[str]) -> tuple[list[Inside], list[str]]:
@@ -250,8 +253,15 @@ class Hosting:
         self.place(session, items)
         selection.deselect(self.config, items)
 
+    def _is_elsewhere(self, item: pytest.Item) -> bool:
+        """Whether a test that was collected here has no mark, and runs where all do."""
+        if not self.everywhere or item.get_closest_marker(marks.NAME) is not None:
+            return False
+        return not FIXTURES.intersection(getattr(item, "fixturenames", ()))
+
     def place(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Put in the place of tests with marks what environments have of them, in the order that it has there."""
+        items[:] = [each for each in items if isinstance(each, InsideTest) or not self._is_elsewhere(each)]
         placing.place(self, session, items)
         for inside in self.insides.values():
             places = [place for place, each in enumerate(items) if getattr(each, "inside", None) is inside]
@@ -405,22 +415,3 @@ def _asked(config: pytest.Config, options: argparse.Namespace) -> list[str]:
         raise pytest.UsageError("--envbuild: an empty SPEC names no environment")
     given = [located(each, config.invocation_params.dir) for each in options.envbuild or ()]
     return list(dict.fromkeys(given or (located(each, config.rootpath) for each in config.getini("envbuild"))))
-
-
-class _Told:
-    """Progress, as lines of the terminal reporter."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-
-    def step(self, doing: str) -> Any:
-        from contextlib import nullcontext
-
-        self.note(doing)
-        return nullcontext()
-
-    def note(self, message: str) -> None:
-        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and self.config.getoption("verbose") >= 0:
-            reporter.ensure_newline()
-            reporter.write_line(f"envbuild: {message}")

@@ -18,6 +18,7 @@ import pytest
 
 from envbuild.pytest_plugin import marks
 from envbuild.pytest_plugin.environments import Environment, located
+from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
@@ -221,9 +222,15 @@ class Inside:
         """Whether a test is to run in this environment."""
         specs = test.specs
         if specs is None:
-            return self.everywhere
+            return self.everywhere and not FIXTURES.intersection(test.fixtures)
         folders = (Path(test.path).parent, self.config.rootpath)
         return any(located(spec, *folders) == self.spec for spec in specs)
+
+    def leaves_out(self, path: Path) -> bool:
+        """Whether the file has tests without a mark that run outside all the same, for they ask for our fixtures."""
+        self._collect()
+        tests = self._tests.get(str(path), ())
+        return self.everywhere and any(test.specs is None and not self.is_for(test) for test in tests)
 
     def _collect(self) -> None:
         if self._is_collected:

@@ -103,7 +103,7 @@ class Starter:
                 {name: value for name, value in environment.process_variables.items() if not _is_ours(name)},
                 self.config.invocation_params.dir,
                 environment.lent,
-                masked=environment.masked,
+                secrets=environment.masked,
                 heard=heard,
                 passed=passed,
             )

@@ -14,13 +14,14 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from envbuild import EnvbuildError, inside_path
 from envbuild.pytest_plugin import terminal
+from envbuild.pytest_plugin.masking import masked, masked_in
 
 _LENGTH = struct.Struct(">I")
 
@@ -61,7 +62,7 @@ class Worker:
     :param variables: all environment variables of the process.
     :param folder: where it is started.
     :param lent: folders that come last on its path.
-    :param masked: values that are not to appear in what it says.
+    :param secrets: values that are not to appear in what it says.
     :param heard: whether what it prints itself goes where ours goes; else it is kept for `last_words`.
     :param passed: descriptors that it is to have too.
     :raises WorkerLost: it cannot be started.
@@ -74,11 +75,12 @@ class Worker:
         folder: Path,
         lent: Sequence[str],
         *,
-        masked: Iterable[str] = (),
+        secrets: Collection[str] = (),
         heard: bool = False,
         passed: Sequence[int] = (),
     ) -> None:
-        self._masks = [json.dumps(each)[1:-1].encode() for each in masked]
+        self._secrets = list(secrets)
+        self._masks = [json.dumps(each)[1:-1].encode() for each in secrets]
         self._buffer = bytearray()
         self._heard = 0.0
         self._said = None if heard else tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the worker
@@ -131,9 +133,9 @@ class Worker:
         if length > _MOST:
             raise WorkerLost(f"the worker says what is no message{self._ended()}{self.last_words()}")
         data = bytes(self._take(length, until))
-        for mask in self._masks:
-            data = data.replace(mask, b"***")
         message: list[Any] = json.loads(data)
+        if any(mask in data for mask in self._masks):
+            message[1:] = masked_in(message[1:], self._secrets)
         return message
 
     def _take(self, count: int, until: float | None) -> bytearray:
@@ -177,8 +179,7 @@ class Worker:
             return ""
         self._said.seek(0)
         text = self._said.read().decode(errors="replace").strip()
-        for mask in self._masks:
-            text = text.replace(json.loads(b'"' + mask + b'"'), "***")
+        text = masked(text, self._secrets)
         _, fatal, behind = text.rpartition(_FATAL)
         if fatal:
             text = (fatal + behind.partition(_PYTEST)[0].rpartition("\n")[0])[:_LAST_WORDS]

@@ -38,6 +38,7 @@ import signal
 import struct
 import sys
 import traceback
+import types
 
 _LENGTH = struct.Struct(">I")
 
@@ -202,6 +203,7 @@ def _test(line, asked):
     config = get_config(args)
     worker = Worker(line, asked)
     config.pluginmanager.register(worker, "envbuild-worker")
+    config.pluginmanager.register(_only_outside(pytest), "envbuild-only-outside")
     # By this, other plugins know that what they print or write is somebody else's to print or write.
     config.workerinput = asked["workerinput"]
     config.option.__dict__.update(asked["options"])
@@ -212,6 +214,29 @@ def _test(line, asked):
         config.hook.pytest_cmdline_main(config=config)
     except UsageError as error:
         line.send("refused", "\n".join(str(each) for each in error.args))
+
+
+def _only_outside(pytest):
+    """Make a plugin with fixtures that say why the ones of their names are not here."""
+
+    def envbuild_environment():
+        """Not here: environments are built by the pytest outside."""
+        pytest.fail(_ONLY_OUTSIDE % "envbuild_environment", pytrace=False)
+
+    def envbuild_workspace():
+        """Not here: runs are recorded by the pytest outside."""
+        pytest.fail(_ONLY_OUTSIDE % "envbuild_workspace", pytrace=False)
+
+    plugin = types.ModuleType("envbuild-only-outside")
+    plugin.envbuild_environment = pytest.fixture(scope="session")(envbuild_environment)
+    plugin.envbuild_workspace = pytest.fixture(envbuild_workspace)
+    return plugin
+
+
+_ONLY_OUTSIDE = (
+    "the fixture %s is for tests that run outside, and this one runs inside an environment, where there is no envbuild "
+    "to build or record anything: take the mark 'envbuild' from the test, and name the fixture among its arguments"
+)
 
 
 class _Unheard:
