@@ -93,6 +93,16 @@ def test_an_option_that_nobody_knows_is_refused_and_the_conftest_named(project: 
     )
 
 
+def test_an_option_that_is_left_to_the_environment_has_its_value_joined_to_it(project: pytest.Pytester) -> None:
+    project.makeconftest("import only_inside\ndef pytest_addoption(parser): parser.addoption('--level')\n")
+    project.makepyfile("def test_it(): pass")
+
+    result = run(project, "--envbuild", "one.yml", "--level", "3")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*not found: 3", "*conftest.py cannot be imported here: *", "*: --level"])
+
+
 def test_tests_with_marks_run_below_such_a_conftest_and_others_fail_with_its_error(project: pytest.Pytester) -> None:
     project.makepyfile(
         **{

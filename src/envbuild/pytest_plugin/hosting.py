@@ -298,14 +298,26 @@ class Hosting:
             self.interrupt()
             raise
         finally:
-            session.testsfailed += self._tolerated
+            session.testsfailed += self._tolerated + self._end_workers()
+
+    def _end_workers(self) -> int:
+        """Have all workers end, side by side; how many had trouble with that.
+
+        :raises KeyboardInterrupt: somebody would not wait for that; they have ended all the same.
+        """
+        before = len(self.trouble)
+        try:
             for inside in self.insides.values():
                 inside.ask_to_finish()
             for inside in self.insides.values():
                 trouble = inside.finish()
                 if trouble:
                     self.trouble.append(f"{inside.environment}\n{trouble}")
-                    session.testsfailed += 1
+        except KeyboardInterrupt:
+            for inside in self.insides.values():
+                inside.kill()
+            raise
+        return len(self.trouble) - before
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -362,10 +374,7 @@ class Hosting:
 
     def pytest_unconfigure(self) -> None:
         """Let go of the environments; workers are ended already, unless pytest came to grief."""
-        for inside in self.insides.values():
-            inside.ask_to_finish()
-        for inside in self.insides.values():
-            inside.finish()
+        self._end_workers()
         self.starter.close()
         self.environments.close()
 

@@ -232,7 +232,7 @@ class Inside:
             self.begin()
             self._take(self._said("collected"))
         except WorkerLost as error:
-            self._lose()
+            self.kill()
             self._lost = str(error)
         self._is_collected = True
 
@@ -266,7 +266,7 @@ class Inside:
                 self._send(worker, coming)
             message = self._said("done")
         except WorkerLost as error:
-            self._lose()
+            self.kill()
             return [self._crash(item, str(error), started)]
         del self._outstanding[item.test.key]
         return [self._report(item, each) for each in message[2]]
@@ -338,7 +338,8 @@ class Inside:
             case ["failed", text]:
                 raise WorkerLost(f"pytest cannot go on there: {text}")
 
-    def _lose(self) -> None:
+    def kill(self) -> None:
+        """End the worker at once."""
         if self._worker is not None:
             self._worker.kill()
         self._worker = None
