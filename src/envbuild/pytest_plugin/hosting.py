@@ -366,7 +366,7 @@ class Hosting:
 
         :raises UsageError: a debugger is asked for in tests that run in environments, and there is no terminal.
         """
-        asked = [name for name in ("--pdb", "--trace") if self.config.getoption(name)]
+        asked = [name for name in ("--pdb", "--trace") if self.config.getoption(name, False)]
         if asked and not self.starter.can_debug and any(isinstance(each, InsideTest) for each in session.items):
             raise pytest.UsageError(
                 f"{asked[0]}: to debug inside an environment takes a terminal as standard input, and no wrapper"

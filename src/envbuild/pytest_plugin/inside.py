@@ -114,7 +114,7 @@ class Inside:
         self.count = 0
         self._limit = limit
         # A debugger's prompt comes when all before it has been told.
-        is_debugged = config.getoption("usepdb") or config.getoption("trace")
+        is_debugged = config.getoption("usepdb", False) or config.getoption("trace", False)
         self._ahead = 1 if is_debugged else _AHEAD
         self._starter = starter
         self._worker: Worker | None = None
