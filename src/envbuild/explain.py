@@ -176,7 +176,7 @@ def _told(found: Sequence[Difference]) -> list[str]:
             what = "" if path[2] == "version" else f" ({path[2]})"
             told.append(str(Difference((f"{path[1]}{what}",), each.before, each.after)))
         else:
-            told.append(str(Difference(path[2:] if path[0] == "plugins" else path, each.before, each.after)))
+            told.append(str(Difference(path[1:] if path[0] == "plugins" else path, each.before, each.after)))
     return told
 
 

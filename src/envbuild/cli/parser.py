@@ -19,6 +19,9 @@ _STATUSES = (
 )  # fmt: skip
 """How far a run may have come; the words are Azure ML's."""
 
+HOOK_NAMES = ("resolve_dependencies", "compute_hash", "build_image", "run_target", "deploy_target")
+"""The hooks; whoever types a command need not wait for what they are made of."""
+
 
 class _Parser(argparse.ArgumentParser):
     """Complains in our words: what is wrong, then what to do."""
@@ -60,8 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"envbuild {__version__}")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="write the result as JSON")
-    common.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    _everywhere(common)
     commands = _Commands(parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser), common)
     _running(commands)
     _making(commands)
@@ -71,9 +73,14 @@ def make_parser() -> argparse.ArgumentParser:
     _store(commands.group("store", "what is on disk: usage, gc, verify"))
     _wheels(commands.group("wheels", "private wheels, kept by their bytes"))
     _wheel(commands.group("wheel", "what a wheel that was built here says of itself"))
-    commands.add("plugins", "doctor:plugins", "list who answers which hook, and from which distribution")
+    _plugins(commands)
     commands.add("doctor", "doctor:doctor", "check this machine, and say how to mend what is wrong")
     return parser
+
+
+def _everywhere(common: argparse.ArgumentParser) -> None:
+    common.add_argument("--json", action="store_true", help="write the result as JSON")
+    common.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
 class _Commands:
@@ -332,6 +339,25 @@ def _store(commands: _Commands) -> None:
 def _wheels(commands: _Commands) -> None:
     add = commands.add("add", "envs:add_wheel", "keep a private wheel, and say the URL that definitions may use for it")
     add.add_argument("file", metavar="WHEEL")
+
+
+def _plugins(commands: _Commands) -> None:
+    """List plugins, unless a subcommand says otherwise."""
+    parser = commands.add("plugins", "plugins:list_", "list who answers which hook, in which order, and who brings it")
+    # What is said before the subcommand counts as well.
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    _everywhere(common)
+    below = _Commands(parser.add_subparsers(metavar="COMMAND", parser_class=_Parser), common)
+    new = below.add("new", "plugins:new", "begin a plugin: a distribution of its own, whole, with tests that pass")
+    new.add_argument("name", metavar="NAME", help="the plugin's name: lower-case letters, digits and single hyphens")
+    new.add_argument(
+        "--hook",
+        action="append",
+        choices=HOOK_NAMES,
+        metavar="HOOK",
+        help=f"a hook that it answers, repeatable (default: run_target); one of {', '.join(HOOK_NAMES)}",
+    )
+    new.add_argument("-o", "--output", metavar="DIR", help="the folder to make (default: envbuild-NAME)")
 
 
 def _wheel(commands: _Commands) -> None:
