@@ -187,7 +187,8 @@ class Inside:
         self._collect()
         folders = (path.parent, self.config.rootpath)
         tests = self._tests.get(str(path), ())
-        return list(dict.fromkeys(located(spec, *folders) for test in tests for spec in test.specs or ()))
+        named = dict.fromkeys(spec for test in tests for spec in test.specs or ())
+        return list(dict.fromkeys(located(spec, *folders) for spec in named))
 
     def wrong(self, path: Path) -> list[str]:
         """What is wrong with the marks of tests of a file."""
