@@ -93,6 +93,16 @@ def test_an_option_that_nobody_knows_is_refused_and_the_conftest_named(project: 
     )
 
 
+def test_an_option_that_is_left_to_the_environment_has_its_value_joined_to_it(project: pytest.Pytester) -> None:
+    project.makeconftest("import only_inside\ndef pytest_addoption(parser): parser.addoption('--level')\n")
+    project.makepyfile("def test_it(): pass")
+
+    result = run(project, "--envbuild", "one.yml", "--level", "3")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*expected one argument", "*conftest.py cannot be imported here: *", "*: --level"])
+
+
 def test_tests_with_marks_run_below_such_a_conftest_and_others_fail_with_its_error(project: pytest.Pytester) -> None:
     project.makepyfile(
         **{
@@ -629,6 +639,18 @@ def test_a_module_that_cannot_be_imported_here_has_its_marked_tests_run(project:
     result.stdout.fnmatch_lines(["E   ModuleNotFoundError: No module named 'only_inside'"])
 
 
+def test_one_definition_by_two_names_is_one_and_two_of_one_environment_are_two(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        "import os, pytest\n@pytest.mark.envbuild('one.yml', './one.yml', 'two.yml')\n"
+        "def test_where(request): assert os.environ['WHERE'] in ('one', 'two')\n"
+    )
+
+    result = run(project, "-v")
+
+    names = [line.split(" ")[0].partition("::")[2] for line in result.outlines if " PASSED " in line]
+    assert names == ["test_where[one.yml]", "test_where[two.yml]"]
+
+
 def test_the_option_wins_over_the_setting(project: pytest.Pytester) -> None:
     project.makeini("[pytest]\nenvbuild = two.yml\n")
     project.makepyfile("import os\ndef test_where(): assert os.environ['WHERE'] == 'one'")
@@ -692,6 +714,12 @@ def test_tests_are_found_wherever_they_are_asked_for_from(project: pytest.Pytest
     everything.stdout.fnmatch_lines(["link/test_é.py::test_where[[]one.yml] PASSED*"])
     below.assert_outcomes(passed=3)
     inside.assert_outcomes(passed=2)
+
+
+def test_without_pytests_debugging_tests_run_all_the_same(project: pytest.Pytester) -> None:
+    project.makepyfile(WHERE)
+
+    run(project, "--envbuild", "one.yml", "-p", "no:debugging").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])

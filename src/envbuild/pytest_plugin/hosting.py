@@ -308,14 +308,26 @@ class Hosting:
             self.interrupt()
             raise
         finally:
-            session.testsfailed += self._tolerated
+            session.testsfailed += self._tolerated + self._end_workers()
+
+    def _end_workers(self) -> int:
+        """Have all workers end, side by side; how many had trouble with that.
+
+        :raises KeyboardInterrupt: somebody would not wait for that; they have ended all the same.
+        """
+        before = len(self.trouble)
+        try:
             for inside in self.insides.values():
                 inside.ask_to_finish()
             for inside in self.insides.values():
                 trouble = inside.finish()
                 if trouble:
                     self.trouble.append(f"{inside.environment}\n{trouble}")
-                    session.testsfailed += 1
+        except KeyboardInterrupt:
+            for inside in self.insides.values():
+                inside.kill()
+            raise
+        return len(self.trouble) - before
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -364,7 +376,7 @@ class Hosting:
 
         :raises UsageError: a debugger is asked for in tests that run in environments, and there is no terminal.
         """
-        asked = [name for name in ("--pdb", "--trace") if self.config.getoption(name)]
+        asked = [name for name in ("--pdb", "--trace") if self.config.getoption(name, False)]
         if asked and not self.starter.can_debug and any(isinstance(each, InsideTest) for each in session.items):
             raise pytest.UsageError(
                 f"{asked[0]}: to debug inside an environment takes a terminal as standard input, and no wrapper"
@@ -372,10 +384,7 @@ class Hosting:
 
     def pytest_unconfigure(self) -> None:
         """Let go of the environments; workers are ended already, unless pytest came to grief."""
-        for inside in self.insides.values():
-            inside.ask_to_finish()
-        for inside in self.insides.values():
-            inside.finish()
+        self._end_workers()
         self.starter.close()
         self.environments.close()
 

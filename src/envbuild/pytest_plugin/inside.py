@@ -115,7 +115,7 @@ class Inside:
         self.count = 0
         self._limit = limit
         # A debugger's prompt comes when all before it has been told.
-        is_debugged = config.getoption("usepdb") or config.getoption("trace")
+        is_debugged = config.getoption("usepdb", False) or config.getoption("trace", False)
         self._ahead = 1 if is_debugged else _AHEAD
         self._starter = starter
         self._worker: Worker | None = None
@@ -188,7 +188,8 @@ class Inside:
         self._collect()
         folders = (path.parent, self.config.rootpath)
         tests = self._tests.get(str(path), ())
-        return list(dict.fromkeys(located(spec, *folders) for test in tests for spec in test.specs or ()))
+        named = dict.fromkeys(spec for test in tests for spec in test.specs or ())
+        return list(dict.fromkeys(located(spec, *folders) for spec in named))
 
     def wrong(self, path: Path) -> list[str]:
         """What is wrong with the marks of tests of a file."""
@@ -239,7 +240,7 @@ class Inside:
             self.begin()
             self._take(self._said("collected"))
         except WorkerLost as error:
-            self._lose()
+            self.kill()
             self._lost = str(error)
         self._is_collected = True
 
@@ -273,7 +274,7 @@ class Inside:
                 self._send(worker, coming)
             message = self._said("done")
         except WorkerLost as error:
-            self._lose()
+            self.kill()
             return [self._crash(item, str(error), started)]
         del self._outstanding[item.test.key]
         return [self._report(item, each) for each in message[2]]
@@ -345,7 +346,8 @@ class Inside:
             case ["failed", text]:
                 raise WorkerLost(f"pytest cannot go on there: {text}")
 
-    def _lose(self) -> None:
+    def kill(self) -> None:
+        """End the worker at once."""
         if self._worker is not None:
             self._worker.kill()
         self._worker = None

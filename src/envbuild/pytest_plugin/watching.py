@@ -91,9 +91,22 @@ class Watching:
         if self.is_asked(self.config.option):
             self.host()
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection(self, session: pytest.Session) -> None:
-        """Have the names of tests understood, which end with an environment's."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Have the names of tests understood, which end with an environment's.
+
+        :raises UsageError: there is no such test.
+        """
+        self._prepare(session)
+        try:
+            return (yield)
+        except pytest.UsageError as error:
+            if not self.conftests.passed_on:
+                raise
+            # What was meant as the value of such an option may have been taken for a test.
+            raise pytest.UsageError(*error.args, *self.conftests.described(self.config.rootpath)) from error
+
+    def _prepare(self, session: pytest.Session) -> None:
         named = [each for each in session.config.args if "::" in each]
         folder = self.config.invocation_params.dir
         if self.hosting is None and any(mentions(folder / each.partition("::")[0]) for each in named):
@@ -144,7 +157,7 @@ def modules(config: pytest.Config, arguments: Sequence[str]) -> Iterator[Path]:
         except OSError:
             return
         for each in entries:
-            if each.is_dir() and not (each.is_symlink() and folder.is_relative_to(Path(each).resolve())):
+            if each.is_dir() and not (each.is_symlink() and folder.resolve().is_relative_to(Path(each).resolve())):
                 if each.name != "__pycache__" and not any(fnmatch(each.name, pattern) for pattern in skipped):
                     yield from below(Path(each))
             elif each.name.endswith(".py") and any(fnmatch(each.name, pattern) for pattern in patterns):

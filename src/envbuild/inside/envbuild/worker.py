@@ -277,7 +277,7 @@ class Worker:
         if reporter is not None:
             writer = reporter._tw  # noqa: SLF001
             writer.hasmarkup = self.asked["markup"]
-            if not config.option.usepdb:
+            if not getattr(config.option, "usepdb", False):
                 writer._file = open(os.devnull, "w")  # noqa: SIM115, SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
