@@ -10,7 +10,7 @@ from typing import NamedTuple
 from unittest import mock
 
 import pytest
-from support import tried, wrong
+from support import right, tried, wrong
 from support.promises import promises
 
 from envbuild.testing import PluginContract
@@ -137,6 +137,7 @@ CASES = [
         CancelsAndWaits=("cancel_asks_first", "cancel waits for the run to end"),
         OnlyAsks=("cancel_makes_it_end", "goes on after cancel(0)"),
         SparesChildren=("cancel_ends_what_it_has_started", "a child of the program goes on"),
+        LeavesTheStubborn=("cancel_ends_children_that_do_not_listen", "a child that ignores SIGTERM goes on"),
         HasNoHint=("a_program_that_is_not_there_is_named", "without its name, or without a hint"),
         LetsItRaise=("a_program_that_is_not_there_is_named", "with PluginError, not TargetError"),
         PretendsToRun=("a_program_that_is_not_there_is_named", "a program that is not there ends with 0"),
@@ -164,10 +165,11 @@ class TestWrong({contract}):
 
 
 def inside(pytester: pytest.Pytester, *words: str) -> pytest.RunResult:
-    """Run pytest in this one; what a wrong plugin leaves open or sets is gone afterwards."""
+    """Run pytest in this one; what a wrong plugin leaves open, sets or has running is gone afterwards."""
     with mock.patch.dict(os.environ), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         done = pytester.runpytest_inprocess("-p", "no:unraisableexception", "-p", "no:threadexception", *words)
+        right.end_all()
         gc.collect()
     return done
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -11,6 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from envbuild import Definition, Digest, Image, Lock, RunHandle, RunRequest, TargetError, hookimpl
+
+started: list[int] = []
+"""The processes that were started, each the first of its group."""
+
+
+def end_all() -> None:
+    """End what is left of them, and of what they have started."""
+    while started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pop(), signal.SIGKILL)
 
 
 class CountsFiles:
@@ -52,7 +63,9 @@ class RunsHere:
             **options,
         }
         program = f"{image.path}/bin/python" if run.command[0] == "python" else run.command[0]
-        return subprocess.Popen([program, *run.command[1:]], **told)
+        process = subprocess.Popen([program, *run.command[1:]], **told)
+        started.append(process.pid)
+        return process
 
 
 class Process:

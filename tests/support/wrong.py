@@ -912,6 +912,25 @@ class SparesChildren(Runner):
             return code
 
 
+class LeavesTheStubborn(Runner):
+    """When the program has ended, it thinks no more of what that has started."""
+
+    class handle(Process):  # noqa: N801
+        def signal(self, number: int) -> None:
+            if self.poll() is None:
+                super().signal(number)
+
+        def stream(self, write: Callable[[int, bytes], None]) -> int:
+            out = self.process.stdout
+            assert out
+            os.set_blocking(out.fileno(), False)
+            while self.poll() is None:
+                with contextlib.suppress(BlockingIOError):
+                    write(1, os.read(out.fileno(), 1 << 16))
+                time.sleep(0.01)
+            return self.poll() or 0
+
+
 class HasNoHint(RunsHere):
     """It refuses a program that is not there without a word on what to do."""
 

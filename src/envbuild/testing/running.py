@@ -458,14 +458,21 @@ class RunTargetContract(PluginContract):
         run.follow_until_it_waits()
         run.handle.cancel(grace)
         run.wait_until_it_ends(f"the program goes on after cancel({grace})")
-        beat = run.directory / "beat"
+        said = f"a child of the program goes on after cancel({grace})"
+        run.wait_for(lambda: _is_still(run.directory / "beat"), said)
 
-        def is_still() -> bool:
-            before = beat.read_bytes()
-            time.sleep(0.5)
-            return beat.read_bytes() == before
+    def test_cancel_ends_children_that_do_not_listen(self, start: Callable[..., Started]) -> None:
+        """A child that ignores SIGTERM is killed when the grace is over, although the program has ended by then.
 
-        run.wait_for(is_still, f"a child of the program goes on after cancel({grace})")
+        As `RunHandle.cancel` says: "Ask the run and its children to end, and after ``grace`` seconds make them."
+        """
+        run = start(_WITH_CHILD.replace("import time", "import signal, time; signal.signal(15, signal.SIG_IGN)"))
+        run.follow_until_it_waits()
+        run.handle.cancel(0.3)
+        run.wait_until_it_ends("the program goes on after cancel(0.3)")
+        run.wait_for(
+            lambda: _is_still(run.directory / "beat"), "a child that ignores SIGTERM goes on after cancel(0.3)"
+        )
 
     def test_a_program_that_is_not_there_is_named(self, start: Callable[..., Started]) -> None:
         """It is refused with `TargetError` and a hint; or, where that shows only later, the run ends with 127.
@@ -509,3 +516,10 @@ class RunTargetContract(PluginContract):
         found = [(each.end(), each.written.out.decode().strip()) for each in runs]
         if found != [(len(name), name) for name in names]:
             self.broken("of two runs that print their names, and end with their length, this is said", *found)
+
+
+def _is_still(beat: Path) -> bool:
+    """Whether nobody writes the file any more."""
+    before = beat.read_bytes()
+    time.sleep(0.5)
+    return beat.read_bytes() == before
