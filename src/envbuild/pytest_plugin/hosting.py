@@ -15,6 +15,7 @@ from envbuild.pytest_plugin import marks
 from envbuild.pytest_plugin.environments import Environments, located
 from envbuild.pytest_plugin.inside import Inside
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
+from envbuild.pytest_plugin.passed import passing
 from envbuild.pytest_plugin.starting import Starter, measures
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class Hosting:
             locked=bool(config.getoption("envbuild_locked")),
             progress=_Told(config),
         )
-        self.starter = Starter(config, inis)
+        self.passed = passing(config)
+        self.starter = Starter(config, inis, self.passed)
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
         self._marked: dict[Path, Marked] = {}
@@ -64,6 +66,7 @@ class Hosting:
                 files=files,
                 limit=limit or None,
             )
+            self.insides[spec].passed = self.passed
             self.insides[spec].begin()
         return self.insides[spec]
 
@@ -167,6 +170,8 @@ class Hosting:
             for inside in self.insides.values():
                 trouble = inside.finish()
                 if trouble:
+                    if self.passed is not None:
+                        self.passed.distrust(inside)
                     self.trouble.append(f"{inside.environment}\n{trouble}")
                     session.testsfailed += 1
 
@@ -177,7 +182,10 @@ class Hosting:
             return None
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in item.inside.run(item, self._coming(item, nextitem)):
+        reports = item.inside.run(item, self._coming(item, nextitem))
+        if self.passed is not None:
+            self.passed.note(item, reports)
+        for report in reports:
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         asked = item.inside.stop_asked()

@@ -22,6 +22,7 @@ from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.nodes import InsideTest
+    from envbuild.pytest_plugin.passed import Passed
 
     Following = InsideTest | None | Literal["more"]
     """What a worker is to run next: nothing, or something that is not known yet."""
@@ -103,6 +104,7 @@ class Inside:
         self.everywhere = everywhere
         self.files = files
         self.count = 0
+        self.passed: Passed | None = None
         self._limit = limit
         self._start = start
         self._worker: Worker | None = None
@@ -149,6 +151,10 @@ class Inside:
 
     def _is_below(self, place: Path) -> bool:
         return self.config.rootpath in (place, *place.parents)
+
+    def all_tests(self) -> list[Test]:
+        """What the worker has collected, whichever environment it is for."""
+        return [test for tests in self._tests.values() for test in tests]
 
     def is_for(self, test: Test) -> bool:
         """Whether a test is to run in this environment."""
@@ -258,6 +264,8 @@ class Inside:
                 raise KeyboardInterrupt
             case ["failed", text]:
                 raise WorkerLost(f"pytest cannot go on there: {text}")
+            case _ if self.passed is not None:
+                self.passed.hear(self, message)
 
     def _lose(self) -> None:
         if self._worker is not None:

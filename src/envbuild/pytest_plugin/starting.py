@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from envbuild.pytest_plugin.environments import Environment
+from envbuild.pytest_plugin.passed import Passed
 from envbuild.pytest_plugin.worker import Worker
 
 _OUTSIDE: dict[str, Any] = {
@@ -39,11 +40,13 @@ class Starter:
     """Starts workers for a session.
 
     :param inis: the settings that only the plugin outside knows.
+    :param passed: has workers look at what tests depend on, where tests that passed are to be left out.
     """
 
-    def __init__(self, config: pytest.Config, inis: Sequence[str]) -> None:
+    def __init__(self, config: pytest.Config, inis: Sequence[str], passed: Passed | None = None) -> None:
         self.config = config
         self.inis = inis
+        self.passed = passed
         self._started = 0
 
     def start(self, environment: Environment, files: Sequence[str] | None) -> Worker:
@@ -77,6 +80,7 @@ class Starter:
         plugins = list(config.option.plugins or ())
         settings = ["-c", str(config.inipath)] if config.inipath else []
         blocked = [word for each in plugins if each.startswith("no:") for word in ("-p", each)]
+        options = self._options(environment)
         arguments = [each.partition("::")[0] for each in config.args] if files is None else list(files)
         return {
             "directory": str(invoked),
@@ -85,7 +89,7 @@ class Starter:
             "lent": list(environment.lent),
             "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
-            "options": self._options(environment),
+            "options": options,
             "inis": list(self.inis),
             "workerinput": self._workerinput(),
             "argv": list(sys.argv),
@@ -95,6 +99,7 @@ class Starter:
             "stdout": passed[0] if passed else None,
             "terminal": None,
             "coverage": self._coverage(),
+            "seen": self.passed.seen(environment, options) if self.passed is not None else None,
         }
 
     def _options(self, environment: Environment) -> dict[str, Any]:

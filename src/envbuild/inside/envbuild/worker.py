@@ -19,6 +19,7 @@ and the worker::
     ["dropped", [NUMBER…]]        a test has failed, and these, which were to follow, are left until told again
     ["warning", {…}]
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
+    ["seen", …]  ["bases", …]  ["needs", …]  ["unsure", …]       see `seen.py`, where that is asked for
     ["failed", TEXT]              pytest cannot go on
     ["finished"]
 """
@@ -96,8 +97,9 @@ def main():
     asked = message[1]
     try:
         _settle(asked)
+        watcher = _watching(line, asked.get("seen"))
         measured = _measuring(asked.get("coverage"))
-        _test(line, asked)
+        _test(line, asked, watcher)
     except BaseException:  # noqa: BLE001  whatever it is, only the other side can tell anybody
         line.send("failed", _last_traceback())
     else:
@@ -129,6 +131,15 @@ def _redirect(path, descriptor):
         os.close(opened)
 
 
+def _watching(line, options):
+    """Begin to see what tests depend on, if that is asked for: by the program that comes with it."""
+    if not options:
+        return None
+    names = {"__name__": "envbuild seen"}
+    exec(compile(options["program"], "<envbuild seen>", "exec"), names)  # noqa: S102
+    return names["watching"](line.send, options["root"], options["ignored"])
+
+
 def _measuring(options):
     """Begin to measure which lines are executed, if that is asked for."""
     if not options:
@@ -140,7 +151,7 @@ def _measuring(options):
     return measured
 
 
-def _test(line, asked):
+def _test(line, asked, watcher):
     """Have pytest collect, and run what the plugin asks for."""
     import pytest
     from _pytest.config import UsageError, get_config
@@ -152,6 +163,8 @@ def _test(line, asked):
     config = get_config(args)
     worker = Worker(line, asked)
     config.pluginmanager.register(worker, "envbuild-worker")
+    if watcher is not None:
+        config.pluginmanager.register(watcher, "envbuild-watcher")
     # By this, other plugins know that what they print or write is somebody else's to print or write.
     config.workerinput = asked["workerinput"]
     config.option.__dict__.update(asked["options"])
