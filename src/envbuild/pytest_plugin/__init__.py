@@ -6,15 +6,29 @@ every pytest beside which envbuild is installed, so what it needs is imported wh
 
 from __future__ import annotations
 
-from typing import Any
+import argparse
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from envbuild.pytest_plugin.hosting import Hosting
 
 _MARK = (
     "envbuild(SPEC, …): run the test inside these environments, one after the other; SPEC is a definition's file as "
     "seen from the test's folder or the root folder, a registered name[:version|@label], or an id"
 )
 _INIS = ("envbuild", "envbuild_timeout", "envbuild_wrapper", "envbuild_skip_passed", "envbuild_depends")
+_WITHOUT_WORKERS = (
+    "numprocesses",
+    "tx",
+    "help",
+    "version",
+    "markers",
+    "showfixtures",
+    "show_fixtures_per_test",
+    "cacheshow",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,14 +81,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+_hosting: pytest.StashKey[Any] = pytest.StashKey()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Start what can be started while pytest is still being set up."""
+    known = early_config.known_args_namespace
+    hosting = _host(early_config, known)
+    # Others distribute the tests, or there are none to be run.
+    if hosting.everywhere and not any(getattr(known, name, None) for name in _WITHOUT_WORKERS):
+        hosting.start_early()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Host tests in environments, from here on."""
     config.addinivalue_line("markers", _MARK)
-    from envbuild.pytest_plugin.environments import located
+    hosting = config.stash.get(_hosting, None) or _host(config, config.option)
+    config.pluginmanager.register(hosting, "envbuild-hosting")
+
+
+def _host(config: pytest.Config, options: argparse.Namespace) -> Hosting:
     from envbuild.pytest_plugin.hosting import Hosting
 
-    here = config.invocation_params.dir
-    asked: list[Any] = config.getoption("envbuild") or []
-    set_ = config.getini("envbuild") if not asked else []
-    everywhere = [*(located(each, here) for each in asked), *(located(each, config.rootpath) for each in set_)]
-    config.pluginmanager.register(Hosting(config, everywhere, _INIS), "envbuild-hosting")
+    hosting = config.stash[_hosting] = Hosting(config, options, _INIS)
+    return hosting

@@ -143,8 +143,17 @@ class Environments:
         :param spec: as `located` gives it.
         :raises EnvbuildError: it cannot be had.
         """
+        if self.at_hand(spec) is None:
+            self._ready[spec] = self._made(spec)
+        return self._ready[spec]
+
+    def at_hand(self, spec: str) -> Environment | None:
+        """The same if it has not changed since it was last used; ``None`` if that would have to be found out."""
         if spec not in self._ready:
-            self._ready[spec] = remembered.recall(spec, self.label(spec), self.wanted, self._held) or self._made(spec)
+            known = remembered.recall(spec, self.label(spec), self.wanted, self._held)
+            if known is None:
+                return None
+            self._ready[spec] = known
         return self._ready[spec]
 
     def _made(self, spec: str) -> Environment:

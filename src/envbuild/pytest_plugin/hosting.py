@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import gc
 import os
 from collections.abc import Generator, Iterator, Sequence
 from fnmatch import fnmatch
@@ -15,7 +17,7 @@ from envbuild.pytest_plugin import marks
 from envbuild.pytest_plugin.environments import Environments, located
 from envbuild.pytest_plugin.inside import Inside
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
-from envbuild.pytest_plugin.passed import passing
+from envbuild.pytest_plugin.passed import Passed, passing
 from envbuild.pytest_plugin.starting import Starter, measures
 
 if TYPE_CHECKING:
@@ -26,26 +28,41 @@ if TYPE_CHECKING:
 class Hosting:
     """Hosts tests in environments for one session.
 
-    :param everywhere: the environments for all tests that have no mark, as `located` gives them.
+    :param options: those of the command line, as far as they are known.
+    :param inis: the settings that only we know.
     """
 
-    def __init__(self, config: pytest.Config, everywhere: Sequence[str], inis: Sequence[str]) -> None:
+    def __init__(self, config: pytest.Config, options: argparse.Namespace, inis: Sequence[str]) -> None:
         self.config = config
-        self.everywhere = list(dict.fromkeys(everywhere))
+        self.options = options
+        self.everywhere = _asked(config, options)
         self.environments = Environments(
             config.rootpath,
-            wanted=("pytest", "coverage") if measures(config) else ("pytest",),
-            offline=bool(config.getoption("envbuild_offline")),
-            locked=bool(config.getoption("envbuild_locked")),
+            wanted=("pytest", "coverage") if measures(options) else ("pytest",),
+            offline=options.envbuild_offline,
+            locked=options.envbuild_locked,
             progress=_Told(config),
         )
-        self.passed = passing(config)
-        self.starter = Starter(config, inis, self.passed)
+        self.starter = Starter(config, options, inis)
+        self.passed: Passed | None = None
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
         self._marked: dict[Path, Marked] = {}
         self._positions: dict[pytest.Item, int] = {}
         self._following: dict[pytest.Item, Following] = {}
+
+    def start_early(self) -> None:
+        """Start workers in environments that are at hand, while pytest is still being set up here."""
+        for spec in self.everywhere:
+            environment = self.environments.at_hand(spec)
+            if environment is not None:
+                self.starter.start_early(environment)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Now all options are known."""
+        self.options = self.starter.options = config.option
+        self.passed = self.starter.passed = passing(config)
 
     # -- finding out which tests there are
 
@@ -56,7 +73,7 @@ class Hosting:
         """
         if spec not in self.insides:
             environment = self.environments.get(spec)
-            limit = self.config.getoption("envbuild_timeout") or float(self.config.getini("envbuild_timeout") or 0)
+            limit = self.options.envbuild_timeout or float(self.config.getini("envbuild_timeout") or 0)
             self.insides[spec] = Inside(
                 environment,
                 spec,
@@ -122,7 +139,7 @@ class Hosting:
             except EnvbuildError as error:
                 inside.append(Unavailable.from_parent(parent, path=file_path, reason=error.message))
                 continue
-            if spec in specs or file_path in has.paths():
+            if spec in specs or file_path in has.paths() or (found and has.is_lost):
                 inside.append(InsideFile.from_parent(parent, path=file_path, inside=has))
         marked = self._marked.get(file_path, marks.NOTHING)
         here: list[pytest.Collector] = [] if self.everywhere or marked.whole else found
@@ -164,6 +181,9 @@ class Hosting:
         """Run the tests, and end the workers before anything is made of what they have left."""
         if not hasattr(session.config, "workerinput"):
             self._number(session.items)
+        if all(isinstance(each, InsideTest) for each in session.items):
+            # What is here now stays to the end; nothing that tests do here could be hidden by that.
+            gc.freeze()
         try:
             return (yield)
         finally:
@@ -215,6 +235,7 @@ class Hosting:
         """Let go of the environments; workers are ended already, unless pytest came to grief."""
         for inside in self.insides.values():
             inside.finish()
+        self.starter.close()
         self.environments.close()
 
     # -- telling
@@ -241,6 +262,12 @@ class Hosting:
         for trouble in self.trouble:
             terminalreporter.section("envbuild", red=True)
             terminalreporter.write_line(trouble)
+
+
+def _asked(config: pytest.Config, options: argparse.Namespace) -> list[str]:
+    """The environments for all tests that have no mark, as `located` gives them."""
+    given = [located(each, config.invocation_params.dir) for each in options.envbuild or ()]
+    return list(dict.fromkeys(given or (located(each, config.rootpath) for each in config.getini("envbuild"))))
 
 
 class Unavailable(pytest.File):

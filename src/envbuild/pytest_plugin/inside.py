@@ -127,6 +127,12 @@ class Inside:
         if self._worker is None and not self._is_collected:
             self._worker = self._start(self.files)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the worker has come to an end before it had collected anything."""
+        self._collect()
+        return bool(self._lost)
+
     def paths(self) -> set[Path]:
         """The files of which the worker has anything to say."""
         self._collect()
@@ -241,7 +247,7 @@ class Inside:
         :raises WorkerLost: it will say nothing more.
         """
         while self._worker is not None:
-            message = self._worker.receive(self._limit)
+            message = self._worker.receive(self._limit, more=len(self._outstanding) > _AHEAD // 4)
             if message[0] == kind:
                 return message
             self._heed(message)

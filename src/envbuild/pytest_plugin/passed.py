@@ -29,13 +29,13 @@ DEPENDS = "envbuild_depends"
 
 _FOLDER = "envbuild-passed"
 
-_SHOWN = frozenset(
-    ("verbose", "tbstyle", "color", "code_highlight", "showlocals", "reportchars", "basetemp", "fulltrace")
-    + ("no_header", "no_summary", "no_fold_skipped", "fold_skipped", "xfail_tb", "usepdb", "usepdb_cls", "trace")
-    + ("show_capture", "durations_min", "setupshow", "setuponly", "setupplan", "show_fixtures_per_test")
-    + ("showfixtures", "help", "version", "disable_warnings", "last_failed_no_failures", "testrunuid", "maxschedchunk")
-    + ("maxworkerrestart", "px", "rsyncdir", "rsyncignore")
-)
+_SHOWN = {
+    "verbose", "tbstyle", "color", "code_highlight", "showlocals", "reportchars", "basetemp", "fulltrace", "no_header",
+    "no_summary", "xfail_tb", "fold_skipped", "no_fold_skipped", "usepdb", "usepdb_cls", "trace", "show_capture",
+    "durations_min", "setupshow", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "help", "version",
+    "disable_warnings", "last_failed_no_failures", "testrunuid", "px", "rsyncdir", "rsyncignore", "maxschedchunk",
+    "maxworkerrestart",
+}  # fmt: skip
 """Options about what is shown, and of what, which make no test pass or fail."""
 
 _VARIABLES = ("PYTHON", "PYTEST_", "LANG", "LC_", "TZ")
@@ -120,7 +120,7 @@ class Passed:
             "settings": os.path.relpath(config.inipath, root) if config.inipath else "",
             "directory": os.path.relpath(config.invocation_params.dir, root),
             "options": self._options[environment.id],
-            "wrapper": config.getoption("envbuild_wrapper"),
+            "wrapper": config.getoption("envbuild_wrapper") or config.getini("envbuild_wrapper"),
             # Where the environment lies, which may be among them, is no matter.
             "variables": {
                 name: variables[name].replace(environment.prefix, "") for name in (*counted, *environment.declared)

@@ -6,6 +6,7 @@ tests, counting failures, distributing, measuring, and writing reports.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shlex
@@ -39,15 +40,27 @@ _NOT_PASSED_ON = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 class Starter:
     """Starts workers for a session.
 
+    :param options: those of the command line, as far as they are known.
     :param inis: the settings that only the plugin outside knows.
-    :param passed: has workers look at what tests depend on, where tests that passed are to be left out.
     """
 
-    def __init__(self, config: pytest.Config, inis: Sequence[str], passed: Passed | None = None) -> None:
+    def __init__(self, config: pytest.Config, options: argparse.Namespace, inis: Sequence[str]) -> None:
         self.config = config
+        self.options = options
         self.inis = inis
-        self.passed = passed
+        self.passed: Passed | None = None
         self._started = 0
+        self._early: dict[str, tuple[Worker, Sequence[int]]] = {}
+
+    def start_early(self, environment: Environment) -> None:
+        """Start a worker, which imports pytest while this one is still being set up; `start` makes use of it."""
+        self._early[environment.id] = self._worker(environment)
+
+    def close(self) -> None:
+        """End what was started early for nothing."""
+        for worker, _ in self._early.values():
+            worker.kill()
+        self._early.clear()
 
     def start(self, environment: Environment, files: Sequence[str] | None) -> Worker:
         """Start a worker, which begins to collect.
@@ -56,20 +69,27 @@ class Starter:
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
         self._started += 1
-        wrapper = shlex.split(str(self.config.getoption("envbuild_wrapper") or ""))
-        capture = self.config.getoption("capture")
-        heard = capture in ("no", "tee-sys")
+        worker, passed = self._early.pop(environment.id) if environment.id in self._early else self._worker(environment)
+        worker.send("start", self._message(environment, files, passed))
+        return worker
+
+    def _worker(self, environment: Environment) -> tuple[Worker, Sequence[int]]:
+        """A process in an environment, and the descriptors that it was given."""
+        wrapper = shlex.split(self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or "")
+        heard = self.options.capture in ("no", "tee-sys")
         # With what wraps it, the process may be anywhere; ours has no descriptors there.
         passed = (os.dup(1),) if heard and not wrapper else ()
         try:
-            return Worker(
+            worker = Worker(
                 [*wrapper, environment.interpreter],
                 {name: value for name, value in environment.process_variables.items() if not _is_ours(name)},
-                self._message(environment, files, passed),
+                self.config.invocation_params.dir,
+                environment.lent,
                 masked=environment.masked,
                 heard=heard,
                 passed=passed,
             )
+            return worker, passed
         finally:
             for descriptor in passed:
                 os.close(descriptor)
@@ -86,7 +106,6 @@ class Starter:
             "directory": str(invoked),
             # As with `pytest`, unless it was `python -m pytest`, which has the folder first.
             "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
-            "lent": list(environment.lent),
             "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
             "options": options,
@@ -138,7 +157,7 @@ class Starter:
 
     def _coverage(self) -> dict[str, Any] | None:
         """What the worker is to measure for pytest-cov, which combines all files of that name when it is done."""
-        if not measures(self.config):
+        if not measures(self.options):
             return None
         plugin: Any = self.config.pluginmanager.get_plugin("_cov")
         controller = plugin and plugin.cov_controller
@@ -154,9 +173,9 @@ class Starter:
         }
 
 
-def measures(config: pytest.Config) -> bool:
+def measures(options: argparse.Namespace) -> bool:
     """Whether pytest-cov measures which lines are executed."""
-    return bool(config.getoption("cov_source", None)) and not config.getoption("no_cov", False)
+    return bool(getattr(options, "cov_source", None)) and not getattr(options, "no_cov", False)
 
 
 def _is_ours(variable: str) -> bool:

@@ -36,6 +36,12 @@ _MOST = 1 << 30
 _LAST_WORDS = 2000
 """How much of what a worker printed before it died is told, in characters."""
 
+_BRISK = 0.01
+"""A worker that said something within so many seconds is likely to say more at once."""
+
+_NAP = 0.002
+"""How long such a worker is left alone, in seconds."""
+
 _FATAL = "Fatal Python error"
 """How Python begins what it says about its own end; where it was comes next, the innermost call first."""
 
@@ -52,7 +58,8 @@ class Worker:
 
     :param command: starts the environment's Python; what comes behind it are Python's arguments.
     :param variables: all environment variables of the process.
-    :param start: how pytest is to be set up there.
+    :param folder: where it is started.
+    :param lent: folders that come last on its path.
     :param masked: values that are not to appear in what it says.
     :param heard: whether what it prints itself goes where ours goes; else it is kept for `last_words`.
     :param passed: descriptors that it is to have too.
@@ -63,7 +70,8 @@ class Worker:
         self,
         command: Sequence[str],
         variables: Mapping[str, str],
-        start: Mapping[str, Any],
+        folder: Path,
+        lent: Sequence[str],
         *,
         masked: Iterable[str] = (),
         heard: bool = False,
@@ -71,6 +79,7 @@ class Worker:
     ) -> None:
         self._masks = [json.dumps(each)[1:-1].encode() for each in masked]
         self._buffer = bytearray()
+        self._heard = 0.0
         self._said = None if heard else tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the worker
         program = (Path(inside_path()) / "envbuild" / "worker.py").read_bytes()
         try:
@@ -80,7 +89,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._said,
                 env=dict(variables),
-                cwd=start["directory"],
+                cwd=folder,
                 pass_fds=passed,
                 bufsize=0,
             )
@@ -92,7 +101,7 @@ class Worker:
         self._poll = select.poll()
         self._poll.register(self._out, select.POLLIN)
         self._write(program)
-        self.send("start", start)
+        self.send("prepare", list(lent))
 
     def send(self, *message: Any) -> None:
         """Say something to the worker; that it is no more will show when it is listened to."""
@@ -104,12 +113,16 @@ class Worker:
             while data:
                 data = data[os.write(self._in, data) :]
 
-    def receive(self, limit: float | None = None) -> list[Any]:
+    def receive(self, limit: float | None = None, *, more: bool = False) -> list[Any]:
         """Wait for the next thing that the worker says.
 
         :param limit: the seconds after which it counts as hanging; ``None`` to wait as long as it takes.
+        :param more: whether it has more to say than this one thing, so that there is no hurry.
         :raises WorkerLost: it has ended, hangs, or says what is no message.
         """
+        if more and not self._buffer and time.monotonic() - self._heard < _BRISK:
+            # Who waits at a pipe is woken by each message, and that takes longer than a small test does.
+            time.sleep(_NAP)
         until = None if limit is None else time.monotonic() + limit
         (length,) = _LENGTH.unpack(self._take(_LENGTH.size, until))
         if length > _MOST:
@@ -128,6 +141,7 @@ class Worker:
             if not data:
                 raise WorkerLost(f"the worker {self._ended()}{self.last_words()}")
             self._buffer += data
+            self._heard = time.monotonic()
         taken = self._buffer[:count]
         del self._buffer[:count]
         return taken

@@ -17,9 +17,9 @@ the collectors that it is in, and everyone; and, where what is held is a module 
 It says to the plugin outside, by the worker's line::
 
     ["watching"]                      first
-    ["seen", [[NAME, SIGNATURE]…]]    files, each with what `signature` says when it is first seen; numbered as they come
+    ["seen", [[NAME, SIGNATURE]…]]    files, each with its `signature` when it is first seen; numbered as they come
     ["bases", {…}]                    sets of them, and which of them each test depends on as soon as it is collected
-    ["needs", NUMBER, [FILE…], [NAME…]]    what else a test has turned out to depend on, and the files that it wrote
+    ["needs", NUMBER, [FILE…], [NAME…]]    what else a test turned out to depend on, and the files that it wrote
     ["unsure", [NUMBER…]]             these tests depend on what cannot be seen
 """
 
@@ -221,7 +221,7 @@ class Seen:
         _posixsubprocess.fork_exec = fork_exec
 
     def _importing(self, original):
-        def __import__(name, globals=None, locals=None, fromlist=(), level=0):  # noqa: A002, N807
+        def __import__(name, globals=None, locals=None, fromlist=(), level=0):  # noqa: A001, A002, N807
             __tracebackhide__ = True
             module = original(name, globals, locals, fromlist, level)
             self._note_import(name, globals, fromlist, level)
@@ -240,7 +240,7 @@ class Seen:
 
     # -- what is seen
 
-    def _opened(self, path, mode, flags):
+    def _opened(self, path, _, flags):
         if isinstance(path, int) or path is None:
             return
         name = self._name(path)
@@ -494,11 +494,11 @@ class Watcher:
                 return found
             folder = os.path.dirname(folder)
 
-    def pytest_fixture_setup(self, fixturedef, request):
+    def pytest_fixture_setup(self, fixturedef):
         if fixturedef.scope == "function":
             self.seen.own_code.update(_codes(fixturedef.func))
 
-    def pytest_runtest_protocol(self, item, nextitem):
+    def pytest_runtest_protocol(self, item):
         seen, number = self.seen, self.numbers[item]
         seen.own_code.clear()
         seen.own_code.update(_codes(getattr(item, "function", None) or getattr(item, "obj", None)))

@@ -6,7 +6,8 @@ library and pytest only, Python 3.8 and later; pytest is the environment's own, 
 
 A message is a JSON list behind its length in four bytes. The plugin says::
 
-    ["start", {…}]           once: how pytest is to be set up (see `main`)
+    ["prepare", FOLDERS]     once: what comes last on the path, so that pytest can be imported meanwhile
+    ["start", {…}]           once: how pytest is to be set up (see `_settle` and `_test`)
     ["run", NUMBER, NEXT]    run a test. NEXT is the number of the one that will come after it here, null if it is the
                              last, "more" if others will come that are not known yet
     ["finish"]               end, as soon as the test that goes on is done
@@ -91,11 +92,12 @@ def main():
     # Whatever prints to the worker's own output must not be taken for a message.
     os.dup2(2, 1)
     line.send("ready", {"python": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable})
-    message = line.receive()
-    if message is None:
-        return
-    asked = message[1]
     try:
+        _prepare(line.receive())
+        message = line.receive()
+        if message is None:
+            return
+        asked = message[1]
         _settle(asked)
         watcher = _watching(line, asked.get("seen"))
         measured = _measuring(asked.get("coverage"))
@@ -109,6 +111,15 @@ def main():
         line.send("finished")
 
 
+def _prepare(message):
+    """Import pytest, which is there already or lent."""
+    # The first entry stands for the folder that a command of `python -c` was given in.
+    del sys.path[0]
+    if message is not None:
+        sys.path += message[1]
+        import pytest  # noqa: F401
+
+
 def _settle(asked):
     """Be where the tests are to run, with the path that pytest has there."""
     os.chdir(asked["directory"])
@@ -117,9 +128,7 @@ def _settle(asked):
     if asked.get("terminal"):
         for descriptor in (0, 1):
             _redirect(asked["terminal"], descriptor)
-    # The first entry stands for the folder that a command of `python -c` was given in.
-    sys.path[:1] = asked["path"]
-    sys.path += asked["lent"]
+    sys.path[:0] = asked["path"]
     sys.dont_write_bytecode = asked["dont_write_bytecode"]
     sys.argv = asked["argv"]
 
