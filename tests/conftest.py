@@ -22,6 +22,8 @@ from support.desk import desk as make_desk
 from support.index import Index, serving
 from support.shelf import stock
 
+pytest_plugins = ["pytester"]
+
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 """The versions that environments may have."""
 

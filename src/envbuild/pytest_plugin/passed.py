@@ -30,13 +30,13 @@ DEPENDS = "envbuild_depends"
 _FOLDER = "envbuild-passed"
 
 _SHOWN = {
-    "verbose", "tbstyle", "color", "code_highlight", "showlocals", "reportchars", "basetemp", "fulltrace", "no_header",
-    "no_summary", "xfail_tb", "fold_skipped", "no_fold_skipped", "usepdb", "usepdb_cls", "trace", "show_capture",
-    "durations_min", "setupshow", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "help", "version",
-    "disable_warnings", "last_failed_no_failures", "testrunuid", "px", "rsyncdir", "rsyncignore", "maxschedchunk",
-    "maxworkerrestart",
+    "verbose", "quiet", "tbstyle", "color", "code_highlight", "showlocals", "reportchars", "basetemp", "fulltrace",
+    "no_header", "no_summary", "xfail_tb", "fold_skipped", "no_fold_skipped", "usepdb", "usepdb_cls", "trace",
+    "show_capture", "durations_min", "setupshow", "setuponly", "setupplan", "showfixtures",
+    "show_fixtures_per_test", "help", "version", "disable_warnings", "last_failed_no_failures", "loadgroup",
+    "testrunuid", "px", "rsyncdir", "rsyncignore", "maxschedchunk", "maxworkerrestart",
 }  # fmt: skip
-"""Options about what is shown, and of what, which make no test pass or fail."""
+"""Options about what is shown, and where tests are run, which make no test pass or fail."""
 
 _VARIABLES = ("PYTHON", "PYTEST_", "LANG", "LC_", "TZ")
 """How the environment variables begin that count although no test can be seen to read them."""

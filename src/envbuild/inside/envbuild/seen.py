@@ -556,9 +556,24 @@ def _codes(function):
 
 
 def _has_children():
-    """Whether a process that was started is still there."""
+    """Whether a process that was started is still there; multiprocessing's own tracker, which stays, is none."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return False
-    return True
+    trackers = sys.modules.get("multiprocessing.resource_tracker")
+    tracker = getattr(getattr(trackers, "_resource_tracker", None), "_pid", None)
+    return tracker is None or _children() != {tracker}
+
+
+def _children():
+    """The processes that this one has started and that are there; none where the system does not tell (proc(5))."""
+    found = set()
+    folder = "/proc/self/task"
+    try:
+        for thread in os.listdir(folder):
+            with open("%s/%s/children" % (folder, thread)) as stream:
+                found.update(map(int, stream.read().split()))
+    except OSError:
+        return set()
+    return found
