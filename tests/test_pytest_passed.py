@@ -83,7 +83,6 @@ def suite(
 
 
 READING = {
-    "conftest.py": "",
     "tests/conftest.py": """
         import pytest, rates
 
@@ -174,7 +173,7 @@ def test_only_what_depends_on_a_changed_file_is_run_again(suite: Suite) -> None:
     assert suite.run(code=0) == set()
     (suite.folder / "data/read.txt").unlink()
     assert suite.run(code=1) == {"test_reads"}
-    suite.write({"tests/__init__.py": ""})
+    suite.write({"conftest.py": ""})
     assert suite.run(code=1) == FIRST | SECOND | THIRD
 
 
