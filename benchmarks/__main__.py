@@ -15,7 +15,7 @@ from benchmarks import telling
 from benchmarks.measuring import CommandFailed, Section
 from benchmarks.place import Place
 
-NAMES = ("running", "submitting", "building", "sharing", "conda", "testing", "listing", "hashing", "starting")
+NAMES = ("running", "submitting", "building", "sharing", "conda", "testing", "listing", "hashing", "wheels", "starting")
 """The benchmarks, each a module of this package, in the order in which they are run."""
 
 _QUICK = 2

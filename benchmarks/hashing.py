@@ -34,7 +34,7 @@ def _documents(place: Place, rounds: int) -> Section:
     lines = "".join(f"package-{number}[extra] >=1.{number},<2 ; python_version >= '3.9'\n" for number in range(50))
     file = write(place.folder("hashing"), requirements_txt=lines) / "requirements.txt"
     definition = reading.read(file)
-    lock, plugins = _lock(50), load_plugins()
+    lock, plugins = lock_of(50), load_plugins()
     content = definition.content()
 
     def environment_id() -> Document:
@@ -61,7 +61,8 @@ def _plain(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _lock(count: int) -> Any:
+def lock_of(count: int) -> Any:
+    """A lock of so many packages, none of which exists."""
     from envbuild import Artifact, Digest, Lock, Package, Platform
 
     packages = (
@@ -74,6 +75,7 @@ def _lock(count: int) -> Any:
                 url=f"https://files.test/package_{number}-1.{number}-py3-none-any.whl",
                 digest=Digest.of(str(number).encode()),
                 size=1000 + number,
+                filename=f"package_{number}-1.{number}-py3-none-any.whl",
             ),
         )
         for number in range(count)

@@ -15,18 +15,24 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uv
+from hypothesis import given
+from hypothesis import strategies as st
 from support.desk import Desk
 from support.index import Index
 
-from envbuild import distributions, sbom
-from envbuild.errors import LockError
+from envbuild import distributions, reading, sbom, staleness
+from envbuild.digest import Digest
+from envbuild.errors import Damaged, EnvbuildError, LockError, NotFound
+from envbuild.fingerprint import lock_document
 from envbuild.lock import Artifact, Lock, Package
+from envbuild.platform import Platform
 
 PROJECT = """
 [build-system]
@@ -36,6 +42,7 @@ build-backend = "envbuild.backend"
 [project]
 name = "Demo.Project"
 version = "1.0"
+description = "Häuser and 家"
 requires-python = ">=3.11"
 scripts = {demo = "demo_project:main"}
 
@@ -70,6 +77,7 @@ FILES = {
     "src/demo_project/secret.txt": "not for others\n",
     "src/demo_project/other.py": "x = 1\n",
     "notes/extra.txt": "more\n",
+    "notes/extra häuser 家.txt": "still more\n",
     "tool.sh": "#!/bin/sh\necho tool\n",
 }
 WHEEL = "demo_project-1.0-py3-none-any.whl"
@@ -115,25 +123,38 @@ def project(tmp_path: Path) -> Path:
     return lay(tmp_path / "project")
 
 
-def build(folder: Path, kind: str = "wheel", out: Path | None = None, umask: int = 0o022, **variables: str) -> Path:
+def try_build(
+    folder: Path, kind: str = "wheel", out: Path | None = None, umask: int = 0o022, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Build by `build`'s own caller, in a process of its own."""
-    out = out or folder / "dist"
     program = (
         "import sys; from build import ProjectBuilder; "
-        "print(ProjectBuilder(sys.argv[1]).build(sys.argv[2], sys.argv[3]))"
+        "print(ProjectBuilder(sys.argv[1]).build(sys.argv[2], sys.argv[3], {'unknown': 'setting'}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, folder, kind, out],
+    return subprocess.run(
+        [sys.executable, "-X", "utf8", "-c", program, folder, kind, out or folder / "dist"],
         env={**os.environ, **variables},
         cwd=folder.parent,
         umask=umask,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=120,
         check=False,
     )
+
+
+def build(folder: Path, kind: str = "wheel", out: Path | None = None, umask: int = 0o022, **variables: str) -> Path:
+    done = try_build(folder, kind, out, umask, **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return Path(done.stdout.splitlines()[-1])
+
+
+def refused(folder: Path, kind: str = "wheel", **variables: str) -> str:
+    """What is said of a build that fails, and leaves nothing that could be uploaded."""
+    done = try_build(folder, kind, **variables)
+    assert done.returncode != 0
+    assert not list((folder / "dist").glob("*"))
+    return done.stderr
 
 
 @pytest.fixture
@@ -142,7 +163,8 @@ def locked(project: Path, desk: Desk, index: Index) -> Lock:
     made = desk.at("locking")
     made.requirements("helper", index=index)
     lock = made.lock()
-    (project / "pylock.toml").write_bytes((made.folder / "pylock.toml").read_bytes())
+    for name in ("pylock.toml", "requirements.txt"):
+        (project / name).write_bytes((made.folder / name).read_bytes())
     return lock
 
 
@@ -174,17 +196,19 @@ def properties(form: Mapping[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist"])
-@pytest.mark.parametrize("with_lock", [False, True])
-def test_neither_folder_nor_umask_nor_day_nor_hash_seed_nor_zone_shows(
-    tmp_path: Path, kind: str, with_lock: bool
+@pytest.mark.parametrize(
+    ("form", "with_lock"), [(PROJECT, False), (PROJECT, True), (HOOKED, True)], ids=["plain", "locked", "hook"]
+)
+def test_neither_folder_nor_umask_nor_day_nor_hash_seed_nor_zone_nor_locale_shows(
+    tmp_path: Path, kind: str, form: str, with_lock: bool
 ) -> None:
     found = []
-    for name, umask, mode, seed, day, zone in (
-        ("one", 0o022, 0o644, "1", 1_000_000_000, "UTC"),
-        ("two/deeper", 0o077, 0o600, "2", 1_700_000_000, "Asia/Tokyo"),
+    for name, umask, mode, seed, day, zone, locale in (
+        ("one", 0o022, 0o644, "1", 1_000_000_000, "UTC", "C.UTF-8"),
+        ("two/tief er 深い", 0o077, 0o600, "2", 1_700_000_000, "Asia/Tokyo", "C"),
     ):
         files = dict(FILES) if name == "one" else dict(reversed(FILES.items()))
-        folder = lay(tmp_path / name, files=files)
+        folder = lay(tmp_path / name, form, files)
         if with_lock:
             (folder / "pylock.toml").write_text(FOREIGN)
         for path in folder.rglob("*"):
@@ -199,7 +223,7 @@ def test_neither_folder_nor_umask_nor_day_nor_hash_seed_nor_zone_shows(
             os.link(folder / "notes/same.py", other)
         else:
             (folder / "notes/same.py").write_text("x = 1\n")
-        found.append(build(folder, kind, umask=umask, PYTHONHASHSEED=seed, TZ=zone))
+        found.append(build(folder, kind, umask=umask, PYTHONHASHSEED=seed, TZ=zone, LC_ALL=locale))
 
     one, two = found
     assert one.read_bytes() == two.read_bytes()
@@ -223,6 +247,26 @@ def test_source_date_epoch_is_the_time_of_every_file(project: Path, kind: str) -
         assert [each.name for each in members] == sorted(each.name for each in members)
 
 
+def test_a_time_that_a_zip_cannot_say_is_the_first_that_it_can(project: Path) -> None:
+    with zipfile.ZipFile(build(project, SOURCE_DATE_EPOCH="0")) as archive:
+        assert {each.date_time for each in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    with tarfile.open(build(project, "sdist", SOURCE_DATE_EPOCH="0")) as sdist:
+        assert {each.mtime for each in sdist.getmembers()} == {0}
+
+
+@pytest.mark.parametrize("time", ["", "-1", "yesterday", "1.5", "1_000", " 1", "٣", "4294967296", "9" * 5000])
+def test_what_is_no_time_is_refused(time: str) -> None:
+    with pytest.raises(EnvbuildError, match=r"SOURCE_DATE_EPOCH is .*seconds since 1970"):
+        distributions.epoch({"SOURCE_DATE_EPOCH": time})
+
+
+@pytest.mark.parametrize("form", [PROJECT, HOOKED], ids=["backend", "hook"])
+def test_what_is_no_time_is_refused_before_anything_is_built(project: Path, form: str) -> None:
+    lay(project, form)
+
+    assert "SOURCE_DATE_EPOCH is '-1'" in refused(project, "sdist", SOURCE_DATE_EPOCH="-1")
+
+
 def test_who_wants_the_real_times_keeps_them(project: Path) -> None:
     lay(project, PROJECT.replace("[tool.hatch.build]", "[tool.hatch.build]\nreproducible = false"))
     (project / "pylock.toml").write_text(FOREIGN)
@@ -236,12 +280,39 @@ def test_who_wants_the_real_times_keeps_them(project: Path) -> None:
         assert f"{INFO}/{sbom.SBOM}" in archive.namelist()
 
 
+def test_every_python_writes_the_same_bytes(
+    project: Path, interpreters: dict[str, Path], lacking: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    """As long as they compress with the same zlib, which those of one machine do."""
+    found = [interpreters[version] for version in ("3.11", "3.12", "3.13") if version in interpreters]
+    if len(found) < 2:
+        lacking("pythons", "fewer than two Pythons that envbuild runs on were found")
+    (project / "pylock.toml").write_text(FOREIGN)
+    wheel, sdist = build(project), build(project, "sdist")
+    program = (
+        "import sys; from pathlib import Path; from envbuild import distributions as d\n"
+        "w, s = map(Path, sys.argv[1:])\n"
+        "d.settle_wheel(w, {'a': b'a' * 999}, d.EPOCH); d.settle_sdist(s, {'a': b'a' * 999}, d.EPOCH, s.parent)"
+    )
+    made = set()
+    for number, python in enumerate(found):
+        copies = [tmp_path / f"{number}" / each.name for each in (wheel, sdist)]
+        copies[0].parent.mkdir()
+        for each, copy in zip((wheel, sdist), copies, strict=True):
+            copy.write_bytes(each.read_bytes())
+        source = str(Path(distributions.__file__).parent.parent)
+        subprocess.run([python, "-c", program, *copies], check=True, env={"PYTHONPATH": source})
+        made.add(tuple(copy.read_bytes() for copy in copies))
+
+    assert len(made) == 1
+
+
 def test_settling_twice_changes_nothing(project: Path) -> None:
     wheel, sdist = build(project), build(project, "sdist")
     before = wheel.read_bytes(), sdist.read_bytes()
 
     distributions.settle_wheel(wheel, {}, distributions.EPOCH)
-    distributions.settle_sdist(sdist, {}, distributions.EPOCH)
+    distributions.settle_sdist(sdist, {}, distributions.EPOCH, project)
 
     assert (wheel.read_bytes(), sdist.read_bytes()) == before
 
@@ -253,6 +324,57 @@ def test_links_of_an_sdist_stay_links(project: Path) -> None:
         found = archive.getmember("demo_project-1.0/notes/link.txt")
 
     assert (found.issym(), found.linkname) == (True, "extra.txt")
+
+
+def test_a_link_to_what_the_sdist_does_not_have_becomes_the_file(project: Path) -> None:
+    (project.parent / "LICENSE").write_text("do what you like\n")
+    (project / "src/demo_project/LICENSE").symlink_to("../../../LICENSE")
+    (project / "src/demo_project/tool").symlink_to(project / "tool.sh")
+    (project / "src/demo_project/nowhere").symlink_to("absent")
+
+    with tarfile.open(build(project, "sdist")) as archive:
+        inside = {each.name.rpartition("/")[2]: each for each in archive.getmembers()}
+        found = archive.extractfile(inside["LICENSE"])
+        assert found is not None
+        assert (found.read(), inside["LICENSE"].mode) == (b"do what you like\n", 0o644)
+
+    assert (inside["tool"].isreg(), inside["tool"].mode) == (True, 0o755)
+    assert inside["nowhere"].issym()
+
+
+def test_a_lock_that_is_a_link_out_of_the_tree_is_in_the_sdist_as_a_file(project: Path) -> None:
+    (project.parent / "pylock.toml").write_text(FOREIGN)
+    (project / "pylock.toml").symlink_to("../pylock.toml")
+    lay(project, PROJECT.replace('"tool.sh"]\n', '"tool.sh", "pylock.toml"]\n'))
+
+    with tarfile.open(build(project, "sdist")) as archive:
+        (found,) = (each for each in archive.getmembers() if each.name.endswith("/pylock.toml"))
+        assert found.isreg()
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_building_writes_nothing_beside_the_source(project: Path, tmp_path: Path, kind: str) -> None:
+    (project / "pylock.toml").write_text(FOREIGN)
+    before = {path: path.is_file() and path.read_bytes() for path in project.rglob("*")}
+
+    made = build(project, kind, tmp_path / "out")
+
+    assert {path: path.is_file() and path.read_bytes() for path in project.rglob("*")} == before
+    assert list((tmp_path / "out").iterdir()) == [made]
+
+
+def test_a_record_is_of_what_is_in_the_wheel(project: Path) -> None:
+    """hatchling notes a file's size before it reads it, so that one that grows meanwhile gets a wrong one."""
+    wheel = build(project)
+    rewritten = wheel.with_name("grown.whl")
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(rewritten, "w") as new:
+        for entry in old.infolist():
+            data = old.read(entry)
+            new.writestr(entry, data + b"y = 2\n" if entry.filename.endswith("other.py") else data)
+
+    distributions.settle_wheel(rewritten, {}, distributions.EPOCH)
+
+    record(rewritten)
 
 
 def test_envbuild_is_built_by_itself_from_its_folder_and_from_its_sdist_alike(tmp_path: Path) -> None:
@@ -299,8 +421,22 @@ def test_metadata_is_told_without_building(project: Path) -> None:
 
     told = Path(ProjectBuilder(project).metadata_path(project / "told"))
 
-    assert "Name: Demo.Project\n" in (told / "METADATA").read_text()
+    assert "Name: Demo.Project\n" in (told / "METADATA").read_text(encoding="utf-8")
     assert ProjectBuilder(project).get_requires_for_build("wheel") == set()
+
+
+def test_metadata_that_is_told_without_building_is_that_of_the_wheel(project: Path) -> None:
+    from build import ProjectBuilder
+
+    (project / "pylock.toml").write_text(FOREIGN)
+
+    told = Path(ProjectBuilder(project).metadata_path(project / "told"))
+
+    with zipfile.ZipFile(build(project)) as wheel:
+        names = {str(path.relative_to(told)) for path in told.rglob("*") if path.is_file()}
+        assert names == {"METADATA", sbom.LOCK, sbom.SBOM}
+        for name in names:
+            assert (told / name).read_bytes() == wheel.read(f"{INFO}/{name}")
 
 
 # Front ends
@@ -461,20 +597,267 @@ def test_backend_and_hook_together_add_everything_once(project: Path) -> None:
 def test_the_page_shows_what_is_tested_here() -> None:
     page = (Path(__file__).resolve().parent.parent / "docs/backend.md").read_text(encoding="utf-8")
 
-    for tested in (PROJECT.partition("\n[project]")[0], HOOK):
+    for tested in (PROJECT.partition("\n[project]")[0], WISH + '"check"', HOOK):
         assert f"```toml\n{tested.strip()}\n```" in page
+
+
+# Whose lock it is
+
+
+WISH = "\n[tool.envbuild.build]\nlock = "
+
+
+def test_a_lock_that_fits_is_built_with_in_silence(project: Path, locked: Lock) -> None:
+    lay(project, PROJECT + WISH + '"require"\n')
+
+    assert try_build(project).stderr == ""
+
+
+@pytest.mark.parametrize("form", [PROJECT, HOOKED], ids=["backend", "hook"])
+def test_a_stale_lock_is_told_of_with_what_it_lacks(project: Path, locked: Lock, form: str) -> None:
+    lay(project, form)
+    file = project / "requirements.txt"
+    file.write_text(file.read_text().replace("helper", "helper>=99\niris\nonly-there; sys_platform == 'win32'"))
+
+    done = try_build(project)
+
+    (version,) = (each.version for each in locked.packages)
+    assert done.returncode == 0
+    assert "warning:" in done.stderr
+    assert "requirements.txt has changed" in done.stderr
+    assert f"helper>=99 is asked for, {version} is locked" in done.stderr
+    assert "iris is not locked" in done.stderr
+    assert "only-there" not in done.stderr
+    assert "hint: run 'envbuild lock'" in done.stderr
+
+
+def test_whether_the_lock_is_stale_does_not_show_in_the_wheel(project: Path, locked: Lock) -> None:
+    fresh = build(project).read_bytes()
+    (project / "requirements.txt").write_text("iris\n")
+    quiet, told = build(project).read_bytes(), try_build(project).stderr
+
+    assert "warning:" in told
+    assert quiet == fresh
+
+
+def test_files_besides_the_definition_count_too(project: Path, desk: Desk, index: Index) -> None:
+    made = desk.at("bounded")
+    (made.folder / "bounds.txt").write_text("helper<99\n")
+    made.requirements("-c bounds.txt", "helper", index=index)
+    made.lock()
+    for name in ("pylock.toml", "requirements.txt", "bounds.txt"):
+        (project / name).write_bytes((made.folder / name).read_bytes())
+    assert try_build(project).stderr == ""
+
+    (project / "bounds.txt").write_text("helper<98\n")
+
+    assert "warning:" in try_build(project).stderr
+
+
+def test_a_project_in_its_own_lock_is_told_which_requirement_is_new(project: Path) -> None:
+    file = project / "pyproject.toml"
+    lock = Lock(
+        python="3.11.7",
+        platform=Platform.here(),
+        packages=(Package(name="demo-project", version=None, artifact=Artifact(kind="directory", path=".")),),
+        made_from=lock_document(reading.read(file)).digest,
+        definition="pyproject.toml",
+        inputs={"pyproject.toml": str(Digest.of(file.read_bytes()))},
+    )
+    (project / "pylock.toml").write_text(lock.to_toml())
+    assert try_build(project).stderr == ""
+
+    lay(project, PROJECT.replace('version = "1.0"', 'version = "1.0"\ndependencies = ["helper"]'))
+
+    said = try_build(project).stderr
+    assert "pyproject.toml has changed; helper is not locked" in said
+
+
+@pytest.mark.parametrize("text", [None, "not [ a definition"])
+def test_a_definition_that_is_gone_or_wrong_is_told_of(project: Path, locked: Lock, text: str | None) -> None:
+    file = project / "requirements.txt"
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+
+    said = try_build(project).stderr
+
+    assert ("requirements.txt is not there any more" if text is None else "requirements.txt cannot be read") in said
+
+
+def test_what_is_asked_for_and_not_locked_is_named(tmp_path: Path) -> None:
+    here = {"platform": Platform.here(), "definition": "envbuild.yml", "made_from": Digest.of(b"another")}
+    package = Package(
+        name="demo", version="1.0", artifact=Artifact(kind="wheel", digest=Digest.of(b""), url="https://x/")
+    )
+    (tmp_path / "envbuild.yml").write_text(
+        "python: '3.12'\npip: [demo<1, Helper, 'near>1; python_version > \"3\"', 'far @ https://far.test/far-1.zip']\n"
+    )
+
+    said = staleness.outdated(Lock(python="3.11.7", packages=(package,), **here), tmp_path)
+
+    assert said == (
+        "envbuild.yml has changed",
+        "Python 3.12 is asked for, 3.11.7 is locked",
+        "demo<1 is asked for, 1.0 is locked",
+        "helper is not locked",
+    )
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+@pytest.mark.parametrize("form", [PROJECT, HOOKED], ids=["backend", "hook"])
+def test_a_stale_lock_is_refused_on_request(project: Path, locked: Lock, form: str, kind: str) -> None:
+    lay(project, form + WISH + '"check"\n')
+    (project / "requirements.txt").write_text("iris\n")
+
+    assert "LockOutdated" in refused(project, kind)
+
+
+def test_who_requires_a_lock_gets_nothing_built_without(project: Path) -> None:
+    lay(project, PROJECT + WISH + '"require"\n')
+
+    for kind in ("wheel", "sdist"):
+        assert "there is no pylock.toml" in refused(project, kind)
+
+    lay(project, PROJECT + WISH + '"check"\n')
+    build(project)
+
+
+def test_an_editable_install_asks_nothing_of_the_lock(project: Path) -> None:
+    """Else nobody could lock a project that is itself in its environment."""
+    lay(project, PROJECT + WISH + '"require"\n')
+
+    assert build(project, "editable").is_file()
+
+
+def test_what_is_unpacked_from_an_sdist_is_not_compared(project: Path, locked: Lock, tmp_path: Path) -> None:
+    lay(project, PROJECT + WISH + '"check"\n')
+    with tarfile.open(build(project, "sdist")) as archive:
+        assert "demo_project-1.0/requirements.txt" not in archive.getnames()
+        archive.extractall(tmp_path / "unpacked", filter="data")
+
+    done = try_build(tmp_path / "unpacked/demo_project-1.0")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_setting_that_stands_with_the_hook_is_refused_rather_than_overlooked(project: Path) -> None:
+    lay(
+        project,
+        HOOKED.replace("[tool.hatch.build.hooks.envbuild]\n", '[tool.hatch.build.hooks.envbuild]\nlock = "check"\n'),
+    )
+
+    assert "lock belongs under [tool.envbuild.build]" in refused(project)
+
+
+def test_a_document_of_the_projects_own_stays(project: Path) -> None:
+    (project / "pylock.toml").write_text(FOREIGN)
+    (project / "own.spdx.json").write_text("{}")
+    lay(project, PROJECT.replace("packages = [", 'sbom-files = ["own.spdx.json"]\npackages = ['))
+
+    with zipfile.ZipFile(build(project)) as wheel:
+        assert {f"{INFO}/sboms/own.spdx.json", f"{INFO}/{sbom.SBOM}", f"{INFO}/{sbom.LOCK}"} <= set(wheel.namelist())
+
+
+@pytest.mark.parametrize("wish", ['"chek"', "true", '"check"\nother = 1', "[]"])
+def test_a_setting_that_there_is_not_is_refused(project: Path, wish: str) -> None:
+    lay(project, PROJECT + WISH + wish + "\n")
+
+    assert "one of warn, check, require" in refused(project)
+
+
+def test_settings_of_the_backend_are_no_part_of_the_definition(project: Path) -> None:
+    file = project / "pyproject.toml"
+    before = lock_document(reading.read(file)).digest
+
+    lay(project, PROJECT + WISH + '"check"\n')
+
+    assert lock_document(reading.read(file)).digest == before
 
 
 # What is refused
 
 
-def test_a_lock_with_a_password_in_it_is_refused() -> None:
-    text = FOREIGN.replace("https://pypi.corp.test/simple", "https://me:hunter2@pypi.corp.test/simple")
+INDEX = "https://pypi.corp.test/simple"
 
-    with pytest.raises(LockError, match="password") as caught:
-        sbom.sboms(text.encode(), "demo", "1.0")
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hunter2@pypi.corp.test/simple",
+        "https://hunter2@pypi.corp.test/simple",
+        "https://conda.corp.test/t/tk-hunter2-0123456789/main",
+        "https://files.corp.test/iris-1.2.zip?sv=1&sig=hunter2",
+        "https://files.corp.test/iris-1.2.zip?X-Amz-Signature=hunter2",
+        "--extra-index-url https://me:hunter2@pypi.corp.test/simple",
+    ],
+)
+def test_a_lock_that_opens_something_is_refused(url: str) -> None:
+    with pytest.raises(LockError, match="a user, a password or a token") as caught:
+        sbom.sboms(FOREIGN.replace(INDEX, url).encode(), "demo", "1.0")
 
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:${TOKEN}@pypi.corp.test/simple",
+        "https://files.corp.test/packages/source/t/types-python-dateutil/simple",
+        "https://files.corp.test/t/tqdm/simple",
+        "https://files.corp.test/simple?sig=${TOKEN}",
+        "https://files.corp.test/simple?design=2",
+    ],
+)
+def test_a_lock_that_opens_nothing_is_taken_as_it_is(url: str) -> None:
+    assert sbom.sboms(FOREIGN.replace(INDEX, url).encode(), "demo", "1.0")
+
+
+def test_a_file_of_a_package_keeps_its_url() -> None:
+    url = "https://pypi.corp.test/packages/source/t/tqdm/iris-1.2.tar.gz"
+    made = sbom.sboms(FOREIGN.replace("https://pypi.corp.test/iris-1.2.tar.gz", url).encode(), "demo", "1.0")
+
+    assert url in made[sbom.SBOM].decode()
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+@pytest.mark.parametrize("form", [PROJECT, HOOKED], ids=["backend", "hook"])
+def test_a_password_reaches_no_archive(project: Path, form: str, kind: str) -> None:
+    lay(project, form)
+    (project / "pylock.toml").write_text(FOREIGN.replace(INDEX, "https://me:hunter2@pypi.corp.test/simple"))
+
+    said = refused(project, kind)
+
+    assert "a user, a password or a token" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_a_lock_that_cannot_be_read_is_refused_before_anything_is_built(project: Path, kind: str) -> None:
+    lock = project / "pylock.toml"
+    lock.symlink_to("absent")
+    assert "not a file, nor a link to one" in refused(project, kind)
+    lock.unlink()
+
+    lock.write_bytes(FOREIGN.replace("another-tool", "herr müller").encode("latin-1"))
+    assert "not UTF-8" in refused(project, kind)
+
+    lock.write_text(FOREIGN + "\n<<<<<<< ours\n")
+    assert "not a valid lock file" in refused(project, kind)
+
+
+def test_a_lock_that_breaks_while_hatchling_builds_leaves_no_wheel(project: Path) -> None:
+    (project / "pylock.toml").write_text(FOREIGN)
+    (project / "hatch_build.py").write_text(
+        "from pathlib import Path\n"
+        "from hatchling.builders.hooks.plugin.interface import BuildHookInterface\n"
+        "class Breaks(BuildHookInterface):\n"
+        "    def initialize(self, version, build_data):\n"
+        "        Path(self.root, 'pylock.toml').write_text('no lock')\n"
+    )
+    lay(project, PROJECT + "\n[tool.hatch.build.hooks.custom]\n")
+
+    assert "not a valid lock file" in refused(project)
 
 
 @pytest.mark.parametrize("text", ["not toml", "lock-version = '1.0'", "created-by = 1"])
@@ -490,6 +873,60 @@ def test_a_wheel_that_says_nothing_is_told_from_what_is_no_wheel(project: Path, 
     assert "does not say" in desk.refused("wheel", "show", silent).err
     assert "not a wheel" in desk.refused("wheel", "show", broken).err
     assert "no such file" in desk.refused("wheel", "show", "absent.whl").err
+
+
+GOOD = {
+    "metadata": {
+        "component": {"name": "demo", "version": "1.0"},
+        "properties": [{"name": "envbuild:environment", "value": "\x1b]0;owned\x07sha256:00"}],
+    },
+    "components": [{"name": "he\x1b[2Jlper\nx", "version": "1.0"}],
+}
+
+
+def claiming(file: Path, document: object, **others: bytes) -> Path:
+    """A wheel that says of itself whatever it likes."""
+    text = document if isinstance(document, str) else json.dumps(document)
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr(f"{INFO}/{sbom.SBOM}", text)
+        for name, data in others.items():
+            wheel.writestr(f"{INFO}/sboms/{name}.toml", data)
+    return file
+
+
+def test_a_wheel_does_not_command_the_terminal(desk: Desk, tmp_path: Path) -> None:
+    shown = desk.envbuild("wheel", "show", claiming(tmp_path / "demo.whl", GOOD)).out
+
+    assert "sha256:00" in shown
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+
+
+def test_a_wheel_whose_lock_is_another_is_damaged(tmp_path: Path) -> None:
+    with pytest.raises(Damaged, match="is not the lock that"):
+        sbom.tested(claiming(tmp_path / "demo.whl", GOOD, pylock=FOREIGN.encode()))
+
+
+@pytest.mark.parametrize(
+    "document", ["[]", "null", "{", '{"metadata": 1}', "[" * 100_000, "1" * 5000, {**GOOD, "components": [1]}]
+)
+def test_a_wheel_that_says_nonsense_is_damaged(tmp_path: Path, document: object) -> None:
+    with pytest.raises(Damaged, match="not a wheel of envbuild's making"):
+        sbom.tested(claiming(tmp_path / "demo.whl", document))
+
+
+@given(position=st.integers(min_value=0), value=st.integers(0, 255), cut=st.booleans())
+def test_a_broken_wheel_is_damaged_or_says_nothing_and_no_more(
+    tmp_path_factory: pytest.TempPathFactory, position: int, value: int, cut: bool
+) -> None:
+    file = claiming(tmp_path_factory.getbasetemp() / "broken.whl", GOOD)
+    data = bytearray(file.read_bytes())
+    position %= len(data)
+    data[position] = value
+    file.write_bytes(data[:position] if cut else data)
+
+    with suppress(Damaged, NotFound):
+        sbom.tested(file)
 
 
 def test_importing_the_backend_imports_nothing_heavy() -> None:

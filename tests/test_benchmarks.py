@@ -52,7 +52,10 @@ def test_a_command_that_fails_is_not_measured(load, tmp_path: Path) -> None:
         measuring.run_command([sys.executable, "-c", "raise SystemExit(3)"], tmp_path, {})
 
 
-@pytest.mark.parametrize(("name", "shown"), [("hashing", "definition digest"), ("submitting", "Experiment.submit")])
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("hashing", "definition digest"), ("submitting", "Experiment.submit"), ("wheels", "hatchling.build")],
+)
 def test_a_benchmark_runs_from_the_command_line(tmp_path: Path, name: str, shown: str) -> None:
     file = tmp_path / "times.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", name, "--json", str(file)]

@@ -12,19 +12,28 @@ import gzip
 import hashlib
 import io
 import os
+import posixpath
+import re
 import stat
 import tarfile
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
+
+from envbuild.errors import EnvbuildError
 
 EPOCH = 1580601600
 """The time of every file, unless ``SOURCE_DATE_EPOCH`` says another: hatchling's own."""
 
 _ZIP_TIMES = (315532800, 4354819198)
 """The first and the last second that a zip can say."""
+
+_LATEST = (1 << 32) - 1
+"""The last second that the header of a gzip can say."""
+
+_SECONDS = re.compile(r"[0-9]{1,10}")
 
 _CHUNK = 1 << 20
 
@@ -34,8 +43,18 @@ def epoch(variables: Mapping[str, str]) -> int:
 
     >>> epoch({"SOURCE_DATE_EPOCH": "1700000000"}), epoch({}) == EPOCH
     (1700000000, True)
+
+    :raises EnvbuildError: it is no time that both a wheel and an sdist can say.
     """
-    return int(variables.get("SOURCE_DATE_EPOCH") or EPOCH)
+    asked = variables.get("SOURCE_DATE_EPOCH")
+    if asked is None:
+        return EPOCH
+    if not _SECONDS.fullmatch(asked) or int(asked) > _LATEST:
+        raise EnvbuildError(
+            f"SOURCE_DATE_EPOCH is {asked!r}, and not a number of seconds since 1970, up to {_LATEST} (in 2106)",
+            hint="'git log -1 --format=%ct' says one, and without the variable it is 2020-02-02",
+        )
+    return int(asked)
 
 
 def settle_wheel(path: Path, added: Mapping[str, bytes], when: int | None) -> None:
@@ -77,11 +96,23 @@ def dist_info(wheel: zipfile.ZipFile) -> str:
     return found[0]
 
 
-def settle_sdist(path: Path, added: Mapping[str, bytes], when: int | None) -> None:
+def metadata(path: Path) -> bytes:
+    """The ``METADATA`` of a wheel.
+
+    :raises ValueError: it is no wheel.
+    """
+    with zipfile.ZipFile(path) as wheel:
+        return wheel.read(f"{dist_info(wheel)}/METADATA")
+
+
+def settle_sdist(path: Path, added: Mapping[str, bytes], when: int | None, source: Path) -> None:
     """Write an sdist again: the same on every machine, with ``added`` in it.
 
-    :param added: files by their path below the sdist's folder; one that is there already stays as it is.
+    :param added: files by their path below the sdist's folder; one that is there already is replaced, as it may be a
+        link that leads to nothing wherever the sdist is unpacked.
     :param when: as in `settle_wheel`.
+    :param source: the folder that it was made of. A link to a file that the sdist does not have, such as one outside
+        of that folder, becomes that file: installers refuse the one, and no wheel can be built with the other.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     folder = path.name.removesuffix(".tar.gz")
@@ -94,20 +125,37 @@ def settle_sdist(path: Path, added: Mapping[str, bytes], when: int | None) -> No
             tarfile.TarFile(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as new,
         ):
             members = old.getmembers()
-            there = {each.name for each in members}
-            fresh = {name: data for each, data in added.items() if (name := f"{folder}/{each}") not in there}
-            entries = [*members, *(_file(name, len(data), 0o644, when) for name, data in fresh.items())]
+            fresh = {file.name: (file, data) for file, data in _behind_links(members, source, when)}
+            for name, data in added.items():
+                made = _file(f"{folder}/{name}", len(data), 0o644, when)
+                fresh[made.name] = made, data
+            entries = [each for each in members if each.name not in fresh] + [file for file, _ in fresh.values()]
             if when is not None:
                 entries.sort(key=lambda each: each.name)
             for entry in entries:
                 if entry.name in fresh:
-                    new.addfile(entry, io.BytesIO(fresh[entry.name]))
+                    new.addfile(entry, io.BytesIO(fresh[entry.name][1]))
                 else:
                     _pass_on(entry, old, new, when)
         beside.chmod(0o644)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _behind_links(
+    members: Iterable[tarfile.TarInfo], source: Path, when: int | None
+) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """The files that links lead to, each under the name of its link, where the sdist does not have them."""
+    there = {each.name for each in members}
+    for each in members:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(each.name), each.linkname))
+        link = source / each.name.partition("/")[2]
+        # What was put into the sdist under another name than its own has another place, which nothing here tells.
+        is_it = each.issym() and link.is_symlink() and os.readlink(link) == each.linkname  # noqa: PTH115
+        if is_it and target not in there and link.is_file():
+            data = link.read_bytes()
+            yield _file(each.name, len(data), 0o755 if link.stat().st_mode & 0o100 else 0o644, when), data
 
 
 def _copied(

@@ -33,6 +33,7 @@ from envbuild.progress import QUIET, Progress, counted
 from envbuild.project import Project
 from envbuild.reading.locks import locks_in, own_lock
 from envbuild.requirement import WheelRef
+from envbuild.staleness import changed_inputs
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
 
@@ -112,14 +113,7 @@ def stale(lock: Lock, project: Project, workspace: Workspace, plugins: Plugins) 
             return (f"the definition has changed since the lock was made (from {lock.made_from})",)
         return tuple(str(each) for each in differences(before, asked.content))
     root = lock.root or project.definition.root or Path()
-    found = []
-    for path, digest in lock.inputs.items():
-        file = root / path
-        if not file.is_file():
-            found.append(f"{path} is not there any more")
-        elif str(Digest.of(file.read_bytes())) != digest:
-            found.append(f"{path} has changed")
-    return (*found, *plugins.outdated(project.definition, lock))
+    return (*changed_inputs(lock, root), *plugins.outdated(project.definition, lock))
 
 
 def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Lock | None:

@@ -8,15 +8,20 @@ word for are properties that begin with ``envbuild:``.
 from __future__ import annotations
 
 import json
+import lzma
+import re
 import tomllib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from packaging.pylock import Package as PylockPackage
+from packaging.pylock import Pylock
 from packaging.utils import canonicalize_name
 
 from envbuild.digest import Digest
@@ -24,12 +29,20 @@ from envbuild.distributions import dist_info
 from envbuild.errors import Damaged, LockError, NotFound
 from envbuild.fingerprint import environment_document
 from envbuild.lock import Artifact, Lock, Package, from_pylock, read_pylock
-from envbuild.requirement import bare_url, without_credentials
+from envbuild.requirement import without_credentials_in
 
 SBOM = "sboms/envbuild.cdx.json"
 LOCK = "sboms/pylock.toml"
 
 _LARGEST = 64 << 20
+
+_SIGNED = re.compile(
+    # The token of a conda channel; elsewhere /t/ is a folder of packages whose names begin so.
+    r"://[^/\s]+/t/[\w-]{16,}/|"
+    # What opens a file in a cloud's store, or in an index.
+    r"://\S*[?&](?:sig|[\w-]*(?:signature|token|password|api_?key))=(?!\$\{)[^&#\s]",
+    re.IGNORECASE,
+)
 _PYPI = "https://pypi.org/simple"
 _LOCAL = "the environment has the files of projects on the machine it was made on, which a lock has no digest of: "
 
@@ -41,26 +54,44 @@ def sboms(lock: bytes, name: str, version: str, *, where: str = "pylock.toml") -
     :param name: what the wheel brings, with its version.
     :raises LockError: it is not a lock, or has credentials in it.
     """
+    made = json.dumps(_document(lock, name, version, where), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return {SBOM: made.encode(), LOCK: lock}
+
+
+def told(metadata: bytes) -> tuple[str, str]:
+    r"""The name and the version that a ``METADATA`` file gives, as they are written there.
+
+    >>> told(b"Metadata-Version: 2.4\nName: Demo.Project\nVersion: 1.0\n\nlong text")
+    ('Demo.Project', '1.0')
+    """
+    headers = BytesHeaderParser().parsebytes(metadata)
+    return str(headers["Name"]), str(headers["Version"])
+
+
+def read(lock: bytes, *, where: str = "pylock.toml") -> tuple[Pylock, Lock | None]:
+    """Read a lock that others are to see: any that PEP 751 allows, and what envbuild knows of it if it is its own.
+
+    :raises LockError: it is not a lock, or has credentials in it.
+    """
     try:
         text = lock.decode()
     except UnicodeDecodeError as error:
         raise LockError(f"{where}: not UTF-8: {error}") from error
-    made = json.dumps(_document(text, name, version, where), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    return {SBOM: made.encode(), LOCK: lock}
-
-
-def _document(text: str, name: str, version: str, where: str) -> dict[str, Any]:
     pylock = read_pylock(text, where=where)
     form = tomllib.loads(text)
-    if any(without_credentials(each) != each for each in _texts(form)):
+    if any(_opens(each) for each in _texts(form)):
         raise LockError(
-            f"{where}: a URL in it has a user or a password, and the lock becomes part of the wheel",
+            f"{where}: a URL in it has a user, a password or a token, and the lock becomes part of what is built",
             hint="take the credentials out of the lock; ${VARIABLE} may stand for them",
         )
+    return pylock, Lock.parse(text, where=where) if "envbuild" in form.get("tool", {}) else None
+
+
+def _document(text: bytes, name: str, version: str, where: str) -> dict[str, Any]:
+    pylock, lock = read(text, where=where)
     own = canonicalize_name(name)
-    properties = {"envbuild:lock": str(Digest.of(text.encode())), "envbuild:lock-made-by": pylock.created_by}
-    if "envbuild" in form.get("tool", {}):
-        lock = Lock.parse(text, where=where)
+    properties = {"envbuild:lock": str(Digest.of(text)), "envbuild:lock-made-by": pylock.created_by}
+    if lock is not None:
         properties |= _identity(lock)
         components = [_component([each]) for each in lock.packages if each.name != own or not _local(each)]
     else:
@@ -100,11 +131,17 @@ def _choices(package: PylockPackage) -> Iterator[Package]:
             yield Package(name=package.name, version=version, artifact=Artifact(kind="sdist", url=url))
 
 
+def _opens(text: str) -> bool:
+    """Whether a text has a URL by which its reader could get in."""
+    return without_credentials_in(text) != text or bool(_SIGNED.search(text))
+
+
 def _texts(form: object) -> Iterator[str]:
     if isinstance(form, str):
         yield form
     elif isinstance(form, Mapping):
-        for each in form.values():
+        for name, each in form.items():
+            yield name
             yield from _texts(each)
     elif isinstance(form, list):
         for each in form:
@@ -150,7 +187,7 @@ def _component(choices: Sequence[Package]) -> dict[str, Any]:
 
 def _reference(artifact: Artifact) -> dict[str, Any]:
     kind = "vcs" if artifact.kind == "vcs" else "distribution"
-    found = {"type": kind, "url": bare_url(artifact.url or ""), "hashes": _hashes(artifact)}
+    found = {"type": kind, "url": artifact.url, "hashes": _hashes(artifact)}
     if artifact.revision:
         found["comment"] = artifact.revision
     return {key: value for key, value in found.items() if value}
@@ -171,11 +208,11 @@ def _purl(package: Package) -> str:
     if package.kind in ("pip", "wheel"):
         kind = "pypi"
         if artifact.kind == "vcs" and artifact.url:
-            said["vcs_url"] = f"{artifact.vcs or 'git'}+{bare_url(artifact.url)}@{artifact.revision}"
+            said["vcs_url"] = f"{artifact.vcs or 'git'}+{artifact.url}@{artifact.revision}"
         elif artifact.kind == "archive" and artifact.url:
-            said["download_url"] = bare_url(artifact.url)
+            said["download_url"] = artifact.url
         elif package.index and package.index.rstrip("/") != _PYPI:
-            said["repository_url"] = bare_url(package.index)
+            said["repository_url"] = package.index
     elif package.kind == "conda":
         kind = "conda"
         said = {name: package.details.get(name) for name in ("build", "channel", "subdir")}
@@ -218,6 +255,13 @@ class Tested:
     packages: tuple[tuple[str, str | None], ...]
 
 
+_UNREADABLE = (
+    # A zip may be cut off, encrypted, or packed in a way that this Python knows nothing of.
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError),
+    *(ValueError, KeyError, TypeError, AttributeError),
+)
+
+
 def tested(path: Path) -> Tested:
     """Read what a wheel says of its environment.
 
@@ -234,26 +278,38 @@ def tested(path: Path) -> Tested:
                     f"{path.name} does not say in which environment it was tested",
                     hint="wheels that envbuild.backend builds beside a pylock.toml do",
                 )
-            if wheel.getinfo(name).file_size > _LARGEST:
-                raise ValueError(f"{name} is larger than any that envbuild writes")
-            form = json.loads(wheel.read(name))
-        return _tested(form)
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            found = _tested(json.loads(_content(wheel, name)))
+            lock = f"{dist_info(wheel)}/{LOCK}"
+            if lock in wheel.namelist() and found.lock != str(Digest.of(_content(wheel, lock))):
+                raise ValueError(f"{lock} is not the lock that {name} is about")
+    except _UNREADABLE as error:
         raise Damaged(f"{path}: not a wheel of envbuild's making: {error}") from error
+    return found
+
+
+def _content(wheel: zipfile.ZipFile, name: str) -> bytes:
+    if wheel.getinfo(name).file_size > _LARGEST:
+        raise ValueError(f"{name} is larger than any that envbuild writes")
+    return wheel.read(name)
 
 
 def _tested(form: Mapping[str, Any]) -> Tested:
     metadata = form["metadata"]
-    said = {str(each["name"]): str(each["value"]) for each in metadata["properties"]}
-    packages = ((str(each["name"]), each.get("version")) for each in form["components"])
+    said = {str(each["name"]): _shown(each["value"]) for each in metadata["properties"]}
+    packages = ((_shown(each["name"]), each.get("version")) for each in form["components"])
     return Tested(
-        name=str(metadata["component"]["name"]),
-        version=str(metadata["component"]["version"]),
+        name=_shown(metadata["component"]["name"]),
+        version=_shown(metadata["component"]["version"]),
         environment=said.get("envbuild:environment"),
         without_projects=said.get("envbuild:environment-without-projects"),
         unknown=said.get("envbuild:environment-unknown"),
         python=said.get("envbuild:python") or said.get("envbuild:requires-python"),
         platform=said.get("envbuild:platform"),
         lock=said.get("envbuild:lock"),
-        packages=tuple((name, str(version) if version else None) for name, version in packages),
+        packages=tuple((name, _shown(version) if version else None) for name, version in packages),
     )
+
+
+def _shown(value: object) -> str:
+    """A text of somebody's wheel without what would command a terminal."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in str(value))

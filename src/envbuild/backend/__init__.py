@@ -30,9 +30,19 @@ __all__ = [
 
 # hatchling has these two only where pip does not ask: a hook may add requirements that are known after building.
 if hasattr(_hatchling, "prepare_metadata_for_build_wheel"):
-    prepare_metadata_for_build_wheel = _hatchling.prepare_metadata_for_build_wheel
     prepare_metadata_for_build_editable = _hatchling.prepare_metadata_for_build_editable
     __all__ += ["prepare_metadata_for_build_editable", "prepare_metadata_for_build_wheel"]
+
+    def prepare_metadata_for_build_wheel(metadata_directory: str, config_settings: dict[str, Any] | None = None) -> str:
+        """Write the metadata that the wheel will have: what hatchling writes, and what it was tested with.
+
+        :raises LockError: the lock cannot be read, or has credentials in it.
+        """
+        from envbuild.backend.making import add_sboms
+
+        name = _hatchling.prepare_metadata_for_build_wheel(metadata_directory, config_settings)
+        add_sboms(os.getcwd(), os.path.join(metadata_directory, name))
+        return name
 
 
 def build_wheel(
@@ -40,12 +50,13 @@ def build_wheel(
 ) -> str:
     """Build a wheel, and say in it in which environment it was tested, if there is a lock.
 
-    :raises LockError: the lock cannot be read, or has credentials in it.
+    :raises EnvbuildError: the lock is not as it should be, or ``SOURCE_DATE_EPOCH`` is no time.
     """
-    from envbuild.backend.making import settle_wheel
+    from envbuild.backend import making
 
+    making.check(os.getcwd())
     name = _hatchling.build_wheel(wheel_directory, config_settings, metadata_directory)
-    settle_wheel(os.getcwd(), os.path.join(wheel_directory, name))
+    making.settle_built(os.getcwd(), wheel_directory, name)
     return name
 
 
@@ -57,9 +68,13 @@ def build_editable(
 
 
 def build_sdist(sdist_directory: str, config_settings: dict[str, Any] | None = None) -> str:
-    """Build an sdist, which has the lock in it whatever else was chosen: wheels are built from it too."""
-    from envbuild.backend.making import settle_sdist
+    """Build an sdist, which has the lock in it whatever else was chosen: wheels are built from it too.
 
+    :raises EnvbuildError: as `build_wheel`.
+    """
+    from envbuild.backend import making
+
+    making.check(os.getcwd())
     name = _hatchling.build_sdist(sdist_directory, config_settings)
-    settle_sdist(os.getcwd(), os.path.join(sdist_directory, name))
+    making.settle_built(os.getcwd(), sdist_directory, name)
     return name

@@ -8,30 +8,36 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.plugin import hookimpl
 
+_TARGETS = ("wheel", "sdist")
+
 
 class EnvbuildBuildHook(BuildHookInterface[Any]):
-    """Adds the lock and the SBOM to wheels, and the lock to sdists."""
+    """Does for wheels and sdists of hatchling's what `envbuild.backend` does for its own."""
 
     PLUGIN_NAME = "envbuild"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
-        """See to it that an sdist has the lock, since wheels are built from it too."""
-        if self.target_name == "sdist":
-            from envbuild.backend.making import lock_file
+        """See to it that the project can be built; an editable wheel only leads to the source, and needs no lock.
 
-            lock = lock_file(self.root)
-            if lock:
-                build_data["force_include"][str(lock)] = lock.name
+        :raises EnvbuildError: it cannot (`envbuild.backend.making.check`).
+        """
+        if version == "standard" and self.target_name in _TARGETS:
+            from envbuild.backend import making
+
+            if "lock" in self.config:
+                making.refuse(self.root, f"lock belongs under [{making.SETTING}], with or without the hook")
+            making.check(self.root)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
-        """Add to a wheel what it was tested with; one that only leads to the source needs none of it.
+        """Add what it was tested with, and make it the same as everybody's.
 
         :raises LockError: the lock cannot be read, or has credentials in it.
         """
-        if self.target_name == "wheel" and version == "standard":
-            from envbuild.backend.making import settle_wheel
+        if version == "standard" and self.target_name in _TARGETS:
+            from envbuild.backend import making
 
-            settle_wheel(self.root, str(Path(artifact_path)))
+            settle = making.settle_wheel if self.target_name == "wheel" else making.settle_sdist
+            settle(self.root, Path(artifact_path), reproducible=self.build_config.reproducible)
 
 
 @hookimpl

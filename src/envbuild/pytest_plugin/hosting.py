@@ -78,7 +78,7 @@ class Hosting:
                 environment,
                 spec,
                 self.config,
-                lambda files: self.starter.start(environment, files),
+                self.starter,
                 everywhere=spec in self.everywhere,
                 files=files,
                 limit=limit or None,
@@ -123,8 +123,12 @@ class Hosting:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> None:
-        """Look which environments are named, before anything is collected."""
+        """Look which environments are named, before anything is collected, and have them all collect at once."""
         self.look(session.config.args)
+        try:
+            self.begin()
+        except EnvbuildError as error:
+            raise pytest.UsageError(error.message) from error
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
@@ -188,6 +192,8 @@ class Hosting:
             return (yield)
         finally:
             for inside in self.insides.values():
+                inside.ask_to_finish()
+            for inside in self.insides.values():
                 trouble = inside.finish()
                 if trouble:
                     if self.passed is not None:
@@ -234,6 +240,7 @@ class Hosting:
     def pytest_unconfigure(self) -> None:
         """Let go of the environments; workers are ended already, unless pytest came to grief."""
         for inside in self.insides.values():
+            inside.ask_to_finish()
             inside.finish()
         self.starter.close()
         self.environments.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,7 @@ from envbuild.pytest_plugin.worker import Worker, WorkerLost
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.nodes import InsideTest
     from envbuild.pytest_plugin.passed import Passed
+    from envbuild.pytest_plugin.starting import Starter
 
     Following = InsideTest | None | Literal["more"]
     """What a worker is to run next: nothing, or something that is not known yet."""
@@ -82,7 +83,7 @@ class Inside:
     :param environment: the environment.
     :param spec: what it is asked for by, as `located` gives it.
     :param everywhere: whether it is for all tests, rather than for those only whose mark names it.
-    :param start: starts a worker; is given the files to collect, or ``None`` for what was asked for.
+    :param files: those to be collected there; ``None`` for what pytest was asked for.
     :param limit: the seconds that a test may take.
     """
 
@@ -91,7 +92,7 @@ class Inside:
         environment: Environment,
         spec: str,
         config: pytest.Config,
-        start: Callable[[Sequence[str] | None], Worker],
+        starter: Starter,
         *,
         everywhere: bool,
         files: Sequence[str] | None,
@@ -106,7 +107,7 @@ class Inside:
         self.count = 0
         self.passed: Passed | None = None
         self._limit = limit
-        self._start = start
+        self._starter = starter
         self._worker: Worker | None = None
         self._lost = ""
         self._is_collected = False
@@ -125,7 +126,7 @@ class Inside:
         :raises WorkerLost: it cannot be started.
         """
         if self._worker is None and not self._is_collected:
-            self._worker = self._start(self.files)
+            self._worker = self._starter.start(self.environment, self.files)
 
     @property
     def is_lost(self) -> bool:
@@ -220,7 +221,7 @@ class Inside:
         """Start another worker in the place of one that was lost, and have it collect what is still to be run."""
         items = item.session.items
         left = {str(each.path) for each in items[items.index(item) :] if getattr(each, "inside", None) is self}
-        self._worker = self._start(sorted(left))
+        self._worker = self._starter.start(self.environment, sorted(left))
         self._take(self._said("collected"))
         return self._worker
 
@@ -257,6 +258,8 @@ class Inside:
         match message:
             case ["ready", _] | ["finished"]:
                 pass
+            case ["basetemp"] if self._worker is not None:
+                self._worker.send("basetemp", self._starter.basetemp(self.environment))
             case ["warning", told]:
                 self._warn(told)
             case ["dropped", numbers]:
@@ -283,8 +286,13 @@ class Inside:
         """Why something inside wants no more tests to be run; empty if nothing does."""
         return self._told[0] if self._told else ""
 
+    def ask_to_finish(self) -> None:
+        """Have the worker end; `finish` waits for it."""
+        if self._worker is not None:
+            self._worker.send("finish")
+
     def finish(self) -> str:
-        """End the worker, which tears down what is left.
+        """Wait for the end of the worker, which tears down what is left.
 
         :returns: what went wrong with that; empty if nothing did.
         """

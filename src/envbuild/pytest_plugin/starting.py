@@ -49,7 +49,7 @@ class Starter:
         self.options = options
         self.inis = inis
         self.passed: Passed | None = None
-        self._started = 0
+        self._folders = 0
         self._early: dict[str, tuple[Worker, Sequence[int]]] = {}
 
     def start_early(self, environment: Environment) -> None:
@@ -68,14 +68,13 @@ class Starter:
         :param files: what to collect; ``None`` for what pytest outside was asked for.
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
-        self._started += 1
         worker, passed = self._early.pop(environment.id) if environment.id in self._early else self._worker(environment)
-        worker.send("start", self._message(environment, files, passed))
+        worker.send("start", self._message(files, passed))
         return worker
 
     def _worker(self, environment: Environment) -> tuple[Worker, Sequence[int]]:
         """A process in an environment, and the descriptors that it was given."""
-        wrapper = shlex.split(self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or "")
+        wrapper = self._wrapper
         heard = self.options.capture in ("no", "tee-sys")
         # With what wraps it, the process may be anywhere; ours has no descriptors there.
         passed = (os.dup(1),) if heard and not wrapper else ()
@@ -94,13 +93,17 @@ class Starter:
             for descriptor in passed:
                 os.close(descriptor)
 
-    def _message(self, environment: Environment, files: Sequence[str] | None, passed: Sequence[int]) -> dict[str, Any]:
+    @property
+    def _wrapper(self) -> list[str]:
+        return shlex.split(self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or "")
+
+    def _message(self, files: Sequence[str] | None, passed: Sequence[int]) -> dict[str, Any]:
         config = self.config
         invoked = config.invocation_params.dir
         plugins = list(config.option.plugins or ())
         settings = ["-c", str(config.inipath)] if config.inipath else []
         blocked = [word for each in plugins if each.startswith("no:") for word in ("-p", each)]
-        options = self._options(environment)
+        options = self._options()
         arguments = [each.partition("::")[0] for each in config.args] if files is None else list(files)
         return {
             "directory": str(invoked),
@@ -117,11 +120,12 @@ class Starter:
             "pause": bool(config.getoption("maxfail") or config.getoption("stepwise", False)),
             "stdout": passed[0] if passed else None,
             "terminal": None,
+            "wrapped": bool(self._wrapper),
             "coverage": self._coverage(),
             "seen": self.passed.seen(environment, options) if self.passed is not None else None,
         }
 
-    def _options(self, environment: Environment) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         given = {
             name: value
             for name, value in vars(self.config.option).items()
@@ -134,14 +138,15 @@ class Starter:
             "override_ini": [*(given.get("override_ini") or ()), *_SETTINGS],
             # Settings of plugins that are only outside.
             "pythonwarnings": [*(given.get("pythonwarnings") or ()), unknown],
-            "basetemp": self._temporary(environment),
+            "basetemp": None,
         }
 
-    def _temporary(self, environment: Environment) -> str:
-        """A folder of this worker's own for ``tmp_path``, below the one that the session has."""
+    def basetemp(self, environment: Environment) -> str:
+        """A folder of a worker's own for ``tmp_path``, below the one that the session has."""
         factory: Any = self.config._tmp_path_factory  # type: ignore[attr-defined]
         name = "".join(letter if letter.isalnum() else "-" for letter in environment.label)
-        return str(factory.getbasetemp() / f"{name}-{self._started}")
+        self._folders += 1
+        return str(factory.getbasetemp() / f"{name}-{self._folders}")
 
     def _workerinput(self) -> dict[str, Any]:
         """What pytest-xdist tells its workers, and plugins look for to know that they are in one."""

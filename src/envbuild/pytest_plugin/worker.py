@@ -189,11 +189,10 @@ class Worker:
         self._close()
 
     def finish(self, grace: float) -> list[list[Any]]:
-        """Have it end in good order, and end it if it has not after ``grace`` seconds.
+        """Wait for it to end in good order, as it was asked to, and end it if it has not after ``grace`` seconds.
 
         :returns: what it said on the way.
         """
-        self.send("finish")
         heard: list[list[Any]] = []
         try:
             while not heard or heard[-1][0] not in ("finished", "failed"):

@@ -3,7 +3,7 @@
 What is installed is the project's dependencies, and with ``pyproject.toml:NAME`` those of the dependency group
 (PEP 735) or else the extra of that name too. A project that has a build system is installed itself, editable, and
 brings its dependencies along; ``package = false`` under ``[tool.envbuild]`` leaves it out. ``[tool.envbuild]``
-has the keys of ``envbuild.yml``.
+has the keys of ``envbuild.yml``, and ``build``, which is for `envbuild.backend` alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from envbuild.reading.sources import Place, Sources
 from envbuild.reading.toml import Toml, table
 from envbuild.requirement import Requirement
 
+_OTHERS = ("package", "build")
+"""The keys of ``[tool.envbuild]`` that say nothing of what the environment is."""
+
 
 def read(path: Path, sources: Sources, group: str | None = None) -> Definition:
     """Read a ``pyproject.toml``.
@@ -44,7 +47,7 @@ def read(path: Path, sources: Sources, group: str | None = None) -> Definition:
     ours = table(document.value, "tool", "envbuild")
     project = table(document.value, "project")
     form: dict[str, Any] = {"name": project.get("name"), "python": project.get("requires-python")}
-    form |= {key: value for key, value in read_tool_table(document, asked).items() if key != "package"}
+    form |= {key: value for key, value in read_tool_table(document, asked).items() if key not in _OTHERS}
     if not isinstance(ours.get("package", True), bool):
         sources.wrong(document.place("package", after="tool.envbuild"), "package: true or false is wanted")
     groups, extras = _chosen(document, group, sources)

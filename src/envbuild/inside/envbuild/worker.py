@@ -10,6 +10,7 @@ A message is a JSON list behind its length in four bytes. The plugin says::
     ["start", {…}]           once: how pytest is to be set up (see `_settle` and `_test`)
     ["run", NUMBER, NEXT]    run a test. NEXT is the number of the one that will come after it here, null if it is the
                              last, "more" if others will come that are not known yet
+    ["basetemp", FOLDER]     the answer to such a question: where `tmp_path` may lie
     ["finish"]               end, as soon as the test that goes on is done
 
 and the worker::
@@ -18,6 +19,7 @@ and the worker::
     ["collected", {…}]            all tests, in the order in which pytest would run them here; errors and skips by file
     ["done", NUMBER, [REPORT…]]   a test has been run
     ["dropped", [NUMBER…]]        a test has failed, and these, which were to follow, are left until told again
+    ["basetemp"]                  a question, asked when a test needs it
     ["warning", {…}]
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
     ["seen", …]  ["bases", …]  ["needs", …]  ["unsure", …]       see `seen.py`, where that is asked for
@@ -205,6 +207,7 @@ class Worker:
         self.line = line
         self.asked = asked
         self.config = None
+        self.waiting = collections.deque()
         self.failed = False
         self.reports = []
         self.errors = {}
@@ -226,6 +229,30 @@ class Worker:
                 writer._file = open(os.devnull, "w")  # noqa: SIM115, SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
+        self._share_basetemp(getattr(config, "_tmp_path_factory", None))
+
+    def _share_basetemp(self, factory):
+        """Make temporary folders where pytest outside makes its own, once a test needs one."""
+        if factory is None or factory._given_basetemp is not None or self.asked["wrapped"]:
+            return
+        make = factory.getbasetemp
+
+        def getbasetemp():
+            if factory._given_basetemp is None:
+                factory._given_basetemp = type(self.config.rootpath)(self._ask("basetemp"))
+            return make()
+
+        factory.getbasetemp = getbasetemp
+
+    def _ask(self, question):
+        self.line.send(question)
+        while True:
+            message = self.line.receive()
+            if message is None:
+                raise EOFError("nobody is there any more")
+            if message[0] == question:
+                return message[1]
+            self.waiting.append(message)
 
     # -- collecting
 
@@ -251,26 +278,25 @@ class Worker:
         import gc
 
         gc.freeze()
-        waiting = collections.deque()
-        while True:
-            while not waiting or self.line.has_more():
-                message = self.line.receive()
-                if message is None or message[0] == "finish":
-                    return True
-                waiting.append(message[1:])
-            number, follows = waiting.popleft()
+        while self._listen():
+            _, number, follows = self.waiting.popleft()
             self._run(session, number, follows)
             if session.shouldstop or session.shouldfail:
                 self.line.send("stop", str(session.shouldstop or session.shouldfail))
-                return True
-            if waiting and self.failed and self.asked["pause"]:
-                while self.line.has_more():
-                    message = self.line.receive()
-                    if message is None or message[0] == "finish":
-                        return True
-                    waiting.append(message[1:])
-                self.line.send("dropped", [number for number, _ in waiting])
-                waiting.clear()
+                break
+            if self.failed and self.asked["pause"] and (self.waiting or self.line.has_more()) and self._listen():
+                self.line.send("dropped", [number for _, number, _ in self.waiting])
+                self.waiting.clear()
+        return True
+
+    def _listen(self):
+        """Take in what there is to be run, and wait until there is something; `False` if there will be nothing."""
+        while not self.waiting or self.line.has_more():
+            message = self.line.receive()
+            if message is None:
+                return False
+            self.waiting.append(message)
+        return all(message[0] != "finish" for message in self.waiting)
 
     def _run(self, session, number, follows):
         from _pytest.outcomes import Exit
