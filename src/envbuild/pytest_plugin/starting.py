@@ -69,7 +69,10 @@ class Starter:
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
         worker, passed = self._early.pop(environment.id) if environment.id in self._early else self._worker(environment)
-        worker.send("start", self._message(files, passed))
+        message = self._message(files, passed)
+        if self.passed is not None:
+            message["seen"] = self.passed.seen(environment, message["options"])
+        worker.send("start", message)
         return worker
 
     def _worker(self, environment: Environment) -> tuple[Worker, Sequence[int]]:
@@ -103,7 +106,6 @@ class Starter:
         plugins = list(config.option.plugins or ())
         settings = ["-c", str(config.inipath)] if config.inipath else []
         blocked = [word for each in plugins if each.startswith("no:") for word in ("-p", each)]
-        options = self._options()
         arguments = [each.partition("::")[0] for each in config.args] if files is None else list(files)
         return {
             "directory": str(invoked),
@@ -111,7 +113,7 @@ class Starter:
             "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
             "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
-            "options": options,
+            "options": self._options(),
             "inis": list(self.inis),
             "workerinput": self._workerinput(),
             "argv": list(sys.argv),
@@ -122,7 +124,6 @@ class Starter:
             "terminal": None,
             "wrapped": bool(self._wrapper),
             "coverage": self._coverage(),
-            "seen": self.passed.seen(environment, options) if self.passed is not None else None,
         }
 
     def _options(self) -> dict[str, Any]:
