@@ -172,7 +172,7 @@ def test_only_what_depends_on_a_changed_file_is_run_again(suite: Suite) -> None:
         assert suite.run(code=0) == affected, f"{list(files)} have changed\n{suite.said}"
     assert suite.run(code=0) == set()
     (suite.folder / "data/read.txt").unlink()
-    assert suite.run(code=1) == {"test_reads"}
+    assert suite.run(code=1) == {"test_reads", "test_lists"}
     suite.write({"conftest.py": ""})
     assert suite.run(code=1) == FIRST | SECOND | THIRD
 
@@ -221,15 +221,16 @@ def test_a_test_that_fails_without_the_option_has_not_passed_any_more(suite: Sui
 
 
 def test_another_environment_or_other_options_have_all_tests_run(suite: Suite) -> None:
-    # The same environment by another name is the same; what a definition says of variables is no part of its id.
-    names = {"a.yml": "VALUE: '1'", "b.yml": "VALUE: '2'"}
-    suite.write({name: f"name: x\npip: []\nvariables:\n  {text}\n" for name, text in names.items()})
     suite.write({"test_it.py": "def test_it(): pass\n", "packages.txt": "iniconfig\n", "again.txt": ""})
     suite.write({"data/x.bin": "1"})
     assert suite.run(code=0) == {"test_it"}
     assert suite.run(spec="again.txt", code=0) == set()
     assert suite.run(spec="packages.txt", code=0) == {"test_it"}
     assert suite.run(spec="packages.txt", code=0) == set()
+    suite.write({"some.yml": "variables:\n  VALUE: '1'\n"})
+    assert suite.run(spec="some.yml", code=0) == {"test_it"}
+    suite.write({"some.yml": "variables:\n  VALUE: '2'\n"})
+    assert suite.run(spec="some.yml", code=0) == {"test_it"}
     assert suite.run("-W", "error", code=0) == {"test_it"}
     assert suite.run("-W", "error", "-vv", "--tb=short", code=0) == set()
     suite.write({"pytest.ini": "[pytest]\nenvbuild_skip_passed = true\nenvbuild_depends = data/*.bin\n"})
@@ -286,10 +287,28 @@ def test_tests_that_need_one_another_or_start_processes_are_always_run(suite: Su
 def test_a_module_that_comes_to_stand_before_another_counts(suite: Suite) -> None:
     suite.write({"pytest.ini": "[pytest]\npythonpath = first second\n", "second/price.py": "PRICE = 1\n"})
     suite.write({"first/empty.py": "", "test_it.py": "import price\ndef test_it(): assert price.PRICE == 1\n"})
-    suite.write({"test_other.py": "def test_other(): pass\n"})
-    assert suite.run(code=0) == {"test_it", "test_other"}
+    perhaps = """
+        def test_perhaps():
+            try:
+                import local
+            except ImportError:
+                return
+            assert local.FINE
+        def test_other(): pass
+    """
+    suite.write(dedented({"test_other.py": perhaps}))
+    assert suite.run(code=0) == {"test_it", "test_other", "test_perhaps"}
     suite.write({"first/price.py": "PRICE = 2\n"})
     assert suite.run(code=1) == {"test_it"}
+    suite.write({"second/local.py": "FINE = False\n"})
+    assert suite.run(code=1) == {"test_it", "test_perhaps"}
+
+
+def test_a_warning_about_an_import_is_for_whoever_imports(suite: Suite) -> None:
+    suite.write({"old.py": "import warnings\nwarnings.warn('old', DeprecationWarning, stacklevel=2)\n"})
+    suite.write({"test_it.py": "def test_it():\n    import old\n"})
+    suite.run(code=0)
+    assert "test_it.py:2: DeprecationWarning: old" in suite.said
 
 
 def test_processes_among_which_tests_are_distributed_record_together(
@@ -361,7 +380,7 @@ def test_fingerprints_of_different_things_differ(
 def test_a_record_is_read_as_it_was_written(passed: dict[str, Pass], writes: dict[str, list[str]]) -> None:
     record = Record(passed, writes)
     assert Record.from_dict(json.loads(json.dumps(record.to_dict()))) == record
-    findings = Findings("x", ["a"], passed, ["b"], writes, ["c"])
+    findings = Findings("x", ["a"], passed, ["b"], ["d"], writes, ["c"])
     assert Findings.from_dict(json.loads(json.dumps(findings.to_dict()))) == findings
 
 

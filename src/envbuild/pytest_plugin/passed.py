@@ -52,6 +52,8 @@ def passing(config: pytest.Config) -> Passed | None:
         if not asked:
             return None
         raise pytest.UsageError(f"{OPTION} keeps what passed in pytest's cache, which -p no:cacheprovider turns off")
+    if any(Path(pattern).is_absolute() for pattern in config.getini(DEPENDS)):
+        raise pytest.UsageError(f"{DEPENDS}: patterns are as seen from the root folder, none begins with a slash")
     folder = Path(cache._cachedir) / "d" / _FOLDER
     if not asked and not folder.is_dir():
         return None
@@ -198,6 +200,9 @@ class Passed:
                 findings.run.append(key)
             return
         findings.run.append(key)
+        has_passed = _all_passed(reports)
+        if not has_passed:
+            findings.failed.append(key)
         told = self._workers.get(item.inside)
         needs = told.taken() if told is not None else None
         if told is None or needs is None:
@@ -206,7 +211,7 @@ class Passed:
             return
         if needs.writes:
             findings.writes[key] = needs.writes
-        if _all_passed(reports):
+        if has_passed:
             told.passed[key] = needs
 
     def distrust(self, inside: Inside) -> None:
@@ -260,6 +265,7 @@ class Passed:
             ours = self.findings.setdefault(identity, Findings(found.label, left_out=found.left_out))
             ours.collected = found.collected or ours.collected
             ours.run += found.run
+            ours.failed += found.failed
             ours.passed |= found.passed
             ours.writes |= found.writes
 

@@ -27,6 +27,7 @@ PROGRAM = Path(inside_path()) / "envbuild" / "seen.py"
 _FORMAT = 1
 _MOST_RECORDS = 20
 _MOST_BYTES = 1 << 26
+_TOLD = ("label", "collected", "run", "failed", "writes", "left_out")
 
 
 def fingerprint(circumstances: str, contents: Mapping[str, str]) -> str:
@@ -99,6 +100,7 @@ class Findings:
 
     :param collected: all tests of the files that were looked at.
     :param run: those whose earlier passing counts no more.
+    :param failed: those among them that have not passed, here or wherever else they were run.
     :param writes: the files of the project that tests wrote.
     :param left_out: the node ids of those that were not run, since they passed before.
     """
@@ -107,19 +109,18 @@ class Findings:
     collected: list[str] = field(default_factory=list)
     passed: dict[str, Pass] = field(default_factory=dict)
     run: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     writes: dict[str, list[str]] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """What can be sent to another process."""
-        told = {name: getattr(self, name) for name in ("label", "collected", "run", "writes", "left_out")}
-        return {**told, **_tabled(self.passed)}
+        return {**{name: getattr(self, name) for name in _TOLD}, **_tabled(self.passed)}
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Self:
         """Undo `to_dict`."""
-        fields = {name: told[name] for name in ("label", "collected", "run", "writes", "left_out")}
-        return cls(passed=_untabled(told), **fields)
+        return cls(passed=_untabled(told), **{name: told[name] for name in _TOLD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,11 @@ class Record:
             return key in collected or (_file(key) not in looked_at and is_there(_file(key)))
 
         gone = {*findings.run, *findings.passed}
+        failed = set(findings.failed)
+        new = {key: each for key, each in findings.passed.items() if key not in failed}
         passed = {key: each for key, each in self.passed.items() if stays(key) and key not in gone}
         writes = {key: each for key, each in self.writes.items() if stays(key) and key not in gone}
-        return Record({**passed, **findings.passed}, {**writes, **findings.writes})
+        return Record({**passed, **new}, {**writes, **findings.writes})
 
     def to_dict(self) -> dict[str, Any]:
         """The written form, before it becomes JSON."""

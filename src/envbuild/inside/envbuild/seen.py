@@ -223,8 +223,12 @@ class Seen:
     def _importing(self, original):
         def __import__(name, globals=None, locals=None, fromlist=(), level=0):  # noqa: A001, A002, N807
             __tracebackhide__ = True
-            module = original(name, globals, locals, fromlist, level)
-            self._note_import(name, globals, fromlist, level)
+            try:
+                module = original(name, globals, locals, fromlist, level)
+            except ImportError:
+                self._note_import(self._missed, name, level)
+                raise
+            self._note_import(self._imported, name, globals, fromlist, level)
             return module
 
         return __import__
@@ -232,8 +236,12 @@ class Seen:
     def _importing_module(self, original):
         def import_module(name, package=None):
             __tracebackhide__ = True
-            module = original(name, package)
-            self._note_import(getattr(module, "__name__", name), None, (), 0)
+            try:
+                module = original(name, package)
+            except ImportError:
+                self._note_import(self._missed, name, name.startswith("."))
+                raise
+            self._note_import(self._imported, getattr(module, "__name__", name), None, (), 0)
             return module
 
         return import_module
@@ -342,9 +350,9 @@ class Seen:
             self.unsure.update(new)
             self._say("unsure", new)
 
-    def _note_import(self, *said):
+    def _note_import(self, note, *said):
         try:
-            self._imported(*said)
+            note(*said)
         except Exception:  # noqa: BLE001  what imports must not fail for it
             self._hold({EVERYONE}, PROCESS)
 
@@ -364,6 +372,16 @@ class Seen:
         for place in filter(None, map(self._module, names)):
             self._sign(place)
             self._hold(self._holders(place), place)
+
+    def _missed(self, name, is_relative):
+        """A module that is not there may come to be."""
+        if is_relative:
+            return
+        for folder in sys.path:
+            for end in (".py", os.sep + "__init__.py"):
+                place = self.places.name(os.path.join(folder, name.replace(".", os.sep) + end))
+                if place is not None:
+                    self._read(place)
 
     def _module(self, name):
         """The name of the file of a module of the project that is loaded."""
@@ -499,7 +517,11 @@ class Watcher:
             self.seen.own_code.update(_codes(fixturedef.func))
 
     def pytest_runtest_protocol(self, item):
-        seen, number = self.seen, self.numbers[item]
+        seen, number = self.seen, self.numbers.get(item)
+        if number is None:
+            # Somebody has made it up since.
+            yield
+            return
         seen.own_code.clear()
         seen.own_code.update(_codes(getattr(item, "function", None) or getattr(item, "obj", None)))
         seen.scope = number

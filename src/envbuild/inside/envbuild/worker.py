@@ -147,7 +147,8 @@ def _watching(line, options):
     if not options:
         return None
     names = {"__name__": "envbuild seen"}
-    exec(compile(options["program"], "<envbuild seen>", "exec"), names)  # noqa: S102
+    # By these words Python knows that a warning about an import is for whoever imports, not for a call in between.
+    exec(compile(options["program"], "<envbuild seen importlib _bootstrap>", "exec"), names)  # noqa: S102
     return names["watching"](line.send, options["root"], options["ignored"])
 
 
