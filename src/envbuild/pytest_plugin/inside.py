@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -73,8 +73,16 @@ class Test:
         ours = [each for each in self.marks if each[0] == marks.NAME]
         if not ours:
             return None
+        if self.wrong:
+            return ()
         nearest = max(each[3] for each in ours)
         return tuple(spec for each in ours if each[3] == nearest for spec in each[1])
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with its marks; empty if they are as they should be."""
+        ours = (each for each in self.marks if each[0] == marks.NAME)
+        return next((reason for _, args, kwargs, _ in ours if (reason := marks.wrong(args, kwargs))), "")
 
 
 class Inside:
@@ -107,9 +115,15 @@ class Inside:
         self.count = 0
         self.passed: Passed | None = None
         self._limit = limit
+        # A debugger's prompt comes when all before it has been told.
+        is_debugged = config.getoption("usepdb") or config.getoption("trace")
+        self._ahead = 1 if is_debugged else _AHEAD
         self._starter = starter
         self._worker: Worker | None = None
         self._lost = ""
+        self._has_refused = False
+        self._is_ending = False
+        self._is_debugged = False
         self._is_collected = False
         self._errors: dict[str, str] = {}
         self._skips: dict[str, str] = {}
@@ -134,14 +148,59 @@ class Inside:
         self._collect()
         return bool(self._lost)
 
+    def refusal(self) -> str:
+        """Why pytest did not begin there at all; empty if it did."""
+        self._collect()
+        return f"{self._lost}\n(inside {self.environment})" if self._has_refused else ""
+
     def paths(self) -> set[Path]:
         """The files of which the worker has anything to say."""
         self._collect()
         return {*map(Path, self._tests), *(self.config.rootpath / each for each in (*self._errors, *self._skips))}
 
-    def tests(self, path: Path) -> list[Test]:
+    def include(self, files: Sequence[str]) -> None:
+        """Have the worker collect these files too; it has run nothing yet.
+
+        :param files: all that it is to collect.
+        :raises WorkerLost: it cannot be started again.
+        """
+        self.ask_to_finish()
+        self.finish()
+        self.files = files
+        self._tests.clear()
+        self._is_collected = False
+        self._lost = ""
+        self.begin()
+
+    def place(self, item: Any) -> int:
+        """A test's place in the order that the worker has."""
+        return self._numbers[item.test.key]
+
+    def has_collected(self, path: Path) -> bool:
+        """Whether the worker could collect a file."""
+        try:
+            self.tests(path)
+        except (pytest.Collector.CollectError, pytest.skip.Exception):
+            return False
+        return True
+
+    def others(self, path: Path) -> list[str]:
+        """All environments that tests of a file name, as `located` gives them."""
+        self._collect()
+        folders = (path.parent, self.config.rootpath)
+        tests = self._tests.get(str(path), ())
+        return list(dict.fromkeys(located(spec, *folders) for test in tests for spec in test.specs or ()))
+
+    def wrong(self, path: Path) -> list[str]:
+        """What is wrong with the marks of tests of a file."""
+        self._collect()
+        tests = self._tests.get(str(path), ())
+        return [f"{path}:{(test.location[1] or 0) + 1}: {test.wrong}" for test in tests if test.wrong]
+
+    def tests(self, path: Path, only: Container[str] | None = None) -> list[Test]:
         """The tests of a file that are for this environment.
 
+        :param only: the names of tests that are known to be; ``None`` to go by their marks.
         :raises CollectError: the file, or something above it, could not be collected.
         """
         self._collect()
@@ -154,7 +213,8 @@ class Inside:
                 raise pytest.Collector.CollectError(f"{self._errors[name].rstrip()}\n(inside {self.environment})")
             if name in self._skips:
                 raise pytest.skip.Exception(self._skips[name], allow_module_level=True)
-        return [test for test in self._tests.get(str(path), ()) if self.is_for(test)]
+        tests = self._tests.get(str(path), ())
+        return [test for test in tests if (self.is_for(test) if only is None else test.nodeid in only)]
 
     def _is_below(self, place: Path) -> bool:
         return self.config.rootpath in (place, *place.parents)
@@ -208,7 +268,7 @@ class Inside:
         started = time.time()
         try:
             worker = self._worker or self._another(item)
-            if item.test.key not in self._outstanding or len(self._outstanding) < _AHEAD // 2:
+            if item.test.key not in self._outstanding or len(self._outstanding) < self._ahead // 2:
                 self._send(worker, coming)
             message = self._said("done")
         except WorkerLost as error:
@@ -227,7 +287,7 @@ class Inside:
 
     def _send(self, worker: Worker, coming: Iterable[tuple[InsideTest, Following]]) -> None:
         for item, following in coming:
-            if len(self._outstanding) >= _AHEAD:
+            if len(self._outstanding) >= self._ahead:
                 break
             key = item.test.key
             if key in self._outstanding:
@@ -248,7 +308,9 @@ class Inside:
         :raises WorkerLost: it will say nothing more.
         """
         while self._worker is not None:
-            message = self._worker.receive(self._limit, more=len(self._outstanding) > _AHEAD // 4)
+            limit = None if self._is_debugged else self._limit
+            message = self._worker.receive(limit, more=len(self._outstanding) > _AHEAD // 4)
+            self._is_debugged = False
             if message[0] == kind:
                 return message
             self._heed(message)
@@ -267,10 +329,18 @@ class Inside:
                 self._outstanding = {key: None for key in self._outstanding if self._numbers[key] not in dropped}
             case ["stop", reason]:
                 self._told.append(reason)
+            case ["debugging"]:
+                # However long somebody thinks.
+                self._is_debugged = True
             case ["exit", reason, code]:
+                self._is_ending = True
                 pytest.exit(reason, code)
             case ["interrupted"]:
+                self._is_ending = True
                 raise KeyboardInterrupt
+            case ["refused", text]:
+                self._has_refused = True
+                raise WorkerLost(text)
             case ["failed", text]:
                 raise WorkerLost(f"pytest cannot go on there: {text}")
             case _ if self.passed is not None:
@@ -281,6 +351,12 @@ class Inside:
             self._worker.kill()
         self._worker = None
         self._outstanding = {}
+
+    def interrupt(self) -> None:
+        """Have the worker stop what it is doing, and tear down."""
+        if self._worker is not None and not self._is_ending:
+            self._is_ending = True
+            self._worker.interrupt()
 
     def stop_asked(self) -> str:
         """Why something inside wants no more tests to be run; empty if nothing does."""
@@ -301,7 +377,7 @@ class Inside:
         worker, self._worker = self._worker, None
         trouble = ""
         for message in worker.finish(self._limit or _FINISHING):
-            if message[0] == "failed":
+            if message[0] == "failed" and not self._is_ending:
                 trouble = message[1]
             elif message[0] == "warning":
                 self._warn(message[1])

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from envbuild import EnvbuildError, inside_path
+from envbuild.pytest_plugin import terminal
 
 _LENGTH = struct.Struct(">I")
 
@@ -92,6 +93,8 @@ class Worker:
                 cwd=folder,
                 pass_fds=passed,
                 bufsize=0,
+                # Ctrl-C is for us; what it means for the worker, we say.
+                process_group=0,
             )
         except OSError as error:
             raise WorkerLost(f"{command[0]} cannot be started: {error.strerror}") from error
@@ -182,9 +185,19 @@ class Worker:
         text = text[-_LAST_WORDS:]
         return f"\n{text}" if text else ""
 
+    def interrupt(self) -> None:
+        """Have it stop what it is doing, and tear down; what it has started hears of it too, as after Ctrl-C."""
+        self._signal(signal.SIGINT)
+
+    def _signal(self, number: int) -> None:
+        # Not even of one that has just ended is the number another's, until it has been waited for.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
     def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
+        """End it at once, with what it has started."""
+        self._signal(signal.SIGKILL)
         self._process.wait()
         self._close()
 
@@ -192,19 +205,24 @@ class Worker:
         """Wait for it to end in good order, as it was asked to, and end it if it has not after ``grace`` seconds.
 
         :returns: what it said on the way.
+        :raises KeyboardInterrupt: somebody would not wait for that; it has ended all the same.
         """
         heard: list[list[Any]] = []
         try:
-            while not heard or heard[-1][0] not in ("finished", "failed"):
+            while not heard or heard[-1][0] not in ("finished", "failed", "refused"):
                 heard.append(self.receive(grace))
             self._process.wait(grace)
         except (WorkerLost, subprocess.TimeoutExpired):
-            self._process.kill()
+            self._signal(signal.SIGKILL)
+        except KeyboardInterrupt:
+            self.kill()
+            raise
         self._process.wait()
         self._close()
         return heard
 
     def _close(self) -> None:
+        terminal.reclaim(self._process.pid)
         for stream in (*self._streams, self._said):
             if stream is not None:
                 with suppress(OSError):

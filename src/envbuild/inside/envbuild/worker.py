@@ -21,8 +21,10 @@ and the worker::
     ["dropped", [NUMBER…]]        a test has failed, and these, which were to follow, are left until told again
     ["basetemp"]                  a question, asked when a test needs it
     ["warning", {…}]
+    ["debugging"]                 somebody is talking to a debugger, which may take any time
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
     ["seen", …]  ["bases", …]  ["needs", …]  ["unsure", …]       see `seen.py`, where that is asked for
+    ["refused", TEXT]             pytest does not begin: what it was asked for cannot be
     ["failed", TEXT]              pytest cannot go on
     ["finished"]
 """
@@ -33,6 +35,7 @@ import collections
 import json
 import os
 import select
+import signal
 import struct
 import sys
 import traceback
@@ -127,12 +130,48 @@ def _settle(asked):
     os.chdir(asked["directory"])
     if asked.get("stdout") is not None:
         os.dup2(asked["stdout"], 1)
-    if asked.get("terminal"):
-        for descriptor in (0, 1):
-            _redirect(asked["terminal"], descriptor)
+    elif asked.get("terminal"):
+        _redirect(asked["terminal"], 1)
     sys.path[:0] = asked["path"]
     sys.dont_write_bytecode = asked["dont_write_bytecode"]
     sys.argv = asked["argv"]
+
+
+class Terminal:
+    """The terminal, which belongs to whoever debugs while they do.
+
+    A process that it does not belong to is stopped when it reads from it, and Ctrl-C is not for it.
+
+    :param path: where it is opened; `None` if there is nobody to talk to.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self._before = None
+
+    def take(self):
+        """Have it, and read from it."""
+        _redirect(self.path, 0)
+        owner = os.tcgetpgrp(0)
+        if owner != os.getpgrp():
+            self._before = owner
+            self._give(os.getpgrp())
+
+    def give_back(self):
+        """Give it back, if it was taken."""
+        if self._before is not None:
+            self._give(self._before)
+            self._before = None
+
+    def _give(self, group):
+        opened = os.open(self.path, os.O_RDWR)
+        # Who does this in the background is stopped otherwise.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
+        try:
+            os.tcsetpgrp(opened, group)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(opened)
 
 
 def _redirect(path, descriptor):
@@ -186,7 +225,7 @@ def _test(line, asked, watcher):
             config.pluginmanager.import_plugin(name, consider_entry_points=True)
         config.hook.pytest_cmdline_main(config=config)
     except UsageError as error:
-        line.send("failed", "\n".join(str(each) for each in error.args))
+        line.send("refused", "\n".join(str(each) for each in error.args))
 
 
 class _Unheard:
@@ -207,6 +246,7 @@ class Worker:
     def __init__(self, line, asked):
         self.line = line
         self.asked = asked
+        self.terminal = Terminal(asked.get("terminal"))
         self.config = None
         self.waiting = collections.deque()
         self.failed = False
@@ -283,7 +323,6 @@ class Worker:
             _, number, follows = self.waiting.popleft()
             self._run(session, number, follows)
             if session.shouldstop or session.shouldfail:
-                self.line.send("stop", str(session.shouldstop or session.shouldfail))
                 break
             if self.failed and self.asked["pause"] and (self.waiting or self.line.has_more()) and self._listen():
                 self.line.send("dropped", [number for _, number, _ in self.waiting])
@@ -308,12 +347,32 @@ class Worker:
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._following(session, follows))
         except Exit as error:
+            self.terminal.give_back()
             self.line.send("exit", str(error.msg), error.returncode)
             raise
         except KeyboardInterrupt:
+            self.terminal.give_back()
             self.line.send("interrupted")
             raise
+        self.terminal.give_back()
+        if session.shouldstop or session.shouldfail:
+            # Before it could be told to run another test.
+            self.line.send("stop", str(session.shouldstop or session.shouldfail))
         self.line.send("done", number, self.reports)
+
+    def pytest_enter_pdb(self, config, pdb):  # noqa: ARG002
+        if self.terminal.path is None:
+            capturing = config.pluginmanager.get_plugin("capturemanager")
+            if capturing is not None:
+                capturing.resume()
+            import pytest
+
+            pytest.fail("nobody can be talked to: debugging inside an environment takes a terminal as standard input")
+        self.line.send("debugging")
+        self.terminal.take()
+
+    def pytest_leave_pdb(self):
+        self.terminal.give_back()
 
     def _following(self, session, follows):
         if follows is None:
@@ -397,6 +456,9 @@ def _described(item, file_type):
 
 def _mark(node, mark, chain):
     args, kwargs = mark.args, mark.kwargs
+    if mark.name == "envbuild":
+        args = [each if isinstance(each, str) else [repr(each)] for each in args]
+        kwargs = dict.fromkeys(kwargs)
     if mark.name == "parametrize" or not _is_plain(args) or not _is_plain(kwargs):
         # Nobody selects tests by these, and what they hold need not exist outside.
         args, kwargs = (), {}
