@@ -17,7 +17,7 @@ _MARK = (
     "seen from the test's folder or the root folder, a registered name[:version|@label], or an id"
 )
 _WATCHING = "envbuild-watching"
-_INIS = ("envbuild", "envbuild_timeout", "envbuild_wrapper")
+_INIS = ("envbuild", "envbuild_timeout", "envbuild_wrapper", "envbuild_skip_passed", "envbuild_depends")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -55,9 +55,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="envbuild_locked",
         help="fail if the lock of an environment is stale, rather than renew it",
     )
+    group.addoption(
+        "--envbuild-skip-passed",
+        action="store_true",
+        dest="envbuild_skip_passed",
+        help="leave out tests that passed before in the same environment with the same files, and record those that do",
+    )
     parser.addini("envbuild", "the environments that all tests run in", type="linelist")
     parser.addini("envbuild_timeout", "as --envbuild-timeout")
     parser.addini("envbuild_wrapper", "as --envbuild-wrapper")
+    parser.addini("envbuild_skip_passed", "as --envbuild-skip-passed", type="bool", default=False)
+    parser.addini(
+        "envbuild_depends", "patterns of files that no test is seen to read, and all depend on", type="linelist"
+    )
 
 
 @pytest.hookimpl(wrapper=True)

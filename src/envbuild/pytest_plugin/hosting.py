@@ -19,6 +19,7 @@ from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.inside import Inside
 from envbuild.pytest_plugin.interrupts import terminated_as_interrupted
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
+from envbuild.pytest_plugin.passed import Passed, passing
 from envbuild.pytest_plugin.standins import PerhapsModule, Unavailable, lets_others_run
 from envbuild.pytest_plugin.starting import Starter, measures
 from envbuild.pytest_plugin.telling import Told
@@ -59,6 +60,7 @@ class Hosting:
             progress=Told(config),
         )
         self.starter = Starter(config, options, inis, conftests.passed_on, has_terminal=has_terminal)
+        self.passed: Passed | None = None
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
         self._marked: dict[Path, Marked] = {}
@@ -80,6 +82,7 @@ class Hosting:
     def pytest_configure(self, config: pytest.Config) -> None:
         """Now all options are known."""
         self.options = self.starter.options = config.option
+        self.passed = self.starter.passed = passing(config)
 
     # -- finding out which tests there are
 
@@ -100,6 +103,7 @@ class Hosting:
                 files=files,
                 limit=limit or None,
             )
+            self.insides[spec].passed = self.passed
             self.insides[spec].begin()
         return self.insides[spec]
 
@@ -322,6 +326,8 @@ class Hosting:
             for inside in self.insides.values():
                 trouble = inside.finish()
                 if trouble:
+                    if self.passed is not None:
+                        self.passed.distrust(inside)
                     self.trouble.append(f"{inside.environment}\n{trouble}")
         except KeyboardInterrupt:
             for inside in self.insides.values():
@@ -336,7 +342,10 @@ class Hosting:
             return None
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        for report in item.inside.run(item, self._coming(item, nextitem)):
+        reports = item.inside.run(item, self._coming(item, nextitem))
+        if self.passed is not None:
+            self.passed.note(item, reports)
+        for report in reports:
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         asked = item.inside.stop_asked()

@@ -23,6 +23,7 @@ from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.nodes import InsideTest
+    from envbuild.pytest_plugin.passed import Passed
     from envbuild.pytest_plugin.starting import Starter
 
     Following = InsideTest | None | Literal["more"]
@@ -113,6 +114,7 @@ class Inside:
         self.everywhere = everywhere
         self.files = files
         self.count = 0
+        self.passed: Passed | None = None
         self._limit = limit
         # A debugger's prompt comes when all before it has been told.
         is_debugged = config.getoption("usepdb", False) or config.getoption("trace", False)
@@ -218,6 +220,10 @@ class Inside:
 
     def _is_below(self, place: Path) -> bool:
         return self.config.rootpath in (place, *place.parents)
+
+    def all_tests(self) -> list[Test]:
+        """What the worker has collected, whichever environment it is for."""
+        return [test for tests in self._tests.values() for test in tests]
 
     def is_for(self, test: Test) -> bool:
         """Whether a test is to run in this environment."""
@@ -345,6 +351,8 @@ class Inside:
                 raise WorkerLost(text)
             case ["failed", text]:
                 raise WorkerLost(f"pytest cannot go on there: {text}")
+            case _ if self.passed is not None:
+                self.passed.hear(self, message)
 
     def kill(self) -> None:
         """End the worker at once."""

@@ -19,6 +19,7 @@ import pytest
 
 from envbuild.pytest_plugin import terminal
 from envbuild.pytest_plugin.environments import Environment
+from envbuild.pytest_plugin.passed import Passed
 from envbuild.pytest_plugin.worker import Worker
 
 _OUTSIDE: dict[str, Any] = {
@@ -61,6 +62,7 @@ class Starter:
         self.passed_on = passed_on
         self.has_terminal = has_terminal
         self.inis = inis
+        self.passed: Passed | None = None
         self._folders = 0
         self._early: dict[str, tuple[Worker, Sequence[int]]] = {}
 
@@ -88,7 +90,10 @@ class Starter:
         worker, passed = (
             self._early.pop(environment.label) if environment.label in self._early else self._worker(environment)
         )
-        worker.send("start", self._message(files, passed))
+        message = self._message(files, passed)
+        if self.passed is not None:
+            message["seen"] = self.passed.seen(environment, message["options"])
+        worker.send("start", message)
         return worker
 
     def _worker(self, environment: Environment) -> tuple[Worker, Sequence[int]]:

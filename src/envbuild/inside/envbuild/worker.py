@@ -23,6 +23,7 @@ and the worker::
     ["warning", {…}]
     ["debugging"]                 somebody is talking to a debugger, which may take any time
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
+    ["seen", …]  ["bases", …]  ["needs", …]  ["unsure", …]       see `seen.py`, where that is asked for
     ["refused", TEXT]             pytest does not begin: what it was asked for cannot be
     ["failed", TEXT]              pytest cannot go on
     ["finished"]
@@ -104,8 +105,9 @@ def main():
             return
         asked = message[1]
         _settle(asked)
+        watcher = _watching(line, asked.get("seen"))
         measured = _measuring(asked.get("coverage"))
-        _test(line, asked)
+        _test(line, asked, watcher)
     except BaseException:  # noqa: BLE001  whatever it is, only the other side can tell anybody
         line.send("failed", _last_traceback())
     else:
@@ -180,6 +182,16 @@ def _redirect(path, descriptor):
         os.close(opened)
 
 
+def _watching(line, options):
+    """Begin to see what tests depend on, if that is asked for: by the program that comes with it."""
+    if not options:
+        return None
+    names = {"__name__": "envbuild seen"}
+    # By these words Python knows that a warning about an import is for whoever imports, not for a call in between.
+    exec(compile(options["program"], "<envbuild seen importlib _bootstrap>", "exec"), names)  # noqa: S102
+    return names["watching"](line.send, options["root"], options["ignored"])
+
+
 def _measuring(options):
     """Begin to measure which lines are executed, if that is asked for."""
     if not options:
@@ -191,7 +203,7 @@ def _measuring(options):
     return measured
 
 
-def _test(line, asked):
+def _test(line, asked, watcher):
     """Have pytest collect, and run what the plugin asks for."""
     import pytest
     from _pytest.config import UsageError, get_config
@@ -204,6 +216,8 @@ def _test(line, asked):
     worker = Worker(line, asked)
     config.pluginmanager.register(worker, "envbuild-worker")
     config.pluginmanager.register(_only_outside(pytest), "envbuild-only-outside")
+    if watcher is not None:
+        config.pluginmanager.register(watcher, "envbuild-watcher")
     # By this, other plugins know that what they print or write is somebody else's to print or write.
     config.workerinput = asked["workerinput"]
     config.option.__dict__.update(asked["options"])
