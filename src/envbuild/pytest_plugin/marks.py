@@ -37,10 +37,12 @@ NOTHING = Marked()
 
 
 def wrong(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    r"""Say what is wrong with a mark that has these arguments; nothing if it is as it should be.
+    """Say what is wrong with a mark that has these arguments; nothing if it is as it should be.
 
-    >>> wrong(("environment.yml",), {}), wrong((), {})
-    ('', "the mark 'envbuild' names no environment: @pytest.mark.envbuild(\"environment.yml\")")
+    >>> wrong(("environment.yml",), {})
+    ''
+    >>> print(wrong((7,), {}))
+    the mark 'envbuild' takes environments as texts, and 7 is none
     """
     if kwargs:
         return f"the mark {NAME!r} takes environments, and no {', '.join(f'{name}=' for name in kwargs)}"
