@@ -206,9 +206,10 @@ class ResolveDependenciesContract(PluginContract):
             self.broken("it declines the definition that is said to be its own; it answers None")
         if isinstance(sections, str) or not isinstance(sections, (tuple, list, set, frozenset)):
             self.broken(f"it answers {sections!r}, which is not a tuple of names of sections")
-        unknown = [each for each in sections if each not in SECTIONS]
+        known = (*SECTIONS, *definition.plugins)
+        unknown = [each for each in sections if each not in known]
         if unknown:
-            self.broken(f"it takes on {unknown}, and the sections are {', '.join(SECTIONS)}")
+            self.broken(f"it takes on {unknown}, and the sections are {', '.join(known)}")
         if not set(sections) & set(definition.sections):
             self.broken(f"it takes on {list(sections)}, and the definition has {list(definition.sections)}")
 
