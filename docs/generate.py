@@ -41,7 +41,7 @@ def command_line() -> str:
 
 def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
     groups = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
-    if not groups:
+    if not groups or parser.get_default("command"):
         yield from _command(parser)
     for group in groups:
         for command in group.choices.values():
@@ -50,6 +50,8 @@ def _commands(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 def _command(parser: argparse.ArgumentParser) -> Iterator[str]:
     actions = [each for each in parser._actions if not set(each.option_strings) & set(_EVERYWHERE)]
+    # Each subcommand stands for itself.
+    actions = [each for each in actions if not isinstance(each, argparse._SubParsersAction)]
     yield from (f"## {parser.prog}", "", parser.description or "", "", "```", _usage(parser, actions), "```", "")
     rows = [(_spelled(each), each.help or "") for each in actions]
     if any(text for _, text in rows):

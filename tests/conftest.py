@@ -21,10 +21,13 @@ from support.channel import Channel, this_subdir
 from support.desk import Desk
 from support.desk import desk as make_desk
 from support.index import Index, serving
+from support.installed import ROOT, wheel_of
 from support.shelf import stock
 from support.stage import Park, Stage
 
 from envbuild import EnvbuildError
+
+pytest_plugins = ["pytester"]
 
 pytest_plugins = ["pytester"]
 
@@ -136,6 +139,17 @@ def channels(tmp_path: Path) -> Callable[[str], Channel]:
 def desk(tmp_path: Path) -> Desk:
     """A project folder, a workspace and a cache of the test's own, and the command line."""
     return make_desk(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def own_wheel(tmp_path_factory: pytest.TempPathFactory, lacking: Callable[[str, str], None]) -> Path:
+    """The wheel of envbuild, where it can be installed with all that it depends on."""
+    folder = tmp_path_factory.mktemp("own")
+    try:
+        return wheel_of(ROOT, folder)
+    except AssertionError as error:
+        lacking("network", f"envbuild cannot be built: {error}")
+        raise
 
 
 @pytest.fixture

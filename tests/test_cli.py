@@ -245,7 +245,7 @@ def test_the_module_and_the_command_are_the_same_program(place: Place) -> None:
 def test_importing_envbuild_loads_nothing_that_takes_time() -> None:
     code = "import sys; before = set(sys.modules); import envbuild; print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) <= {"__future__", "envbuild", "envbuild.layout"}
+    assert set(done.stdout.split()) <= {"__future__", "envbuild", "envbuild.activation", "envbuild.layout"}
 
 
 def test_listing_loads_no_plugin_and_no_yaml(place: Place) -> None:

@@ -256,6 +256,16 @@ def test_a_run_can_be_repeated_from_its_record(bench: Bench) -> None:
     assert said["identical"] is True
 
 
+def test_a_repeated_run_is_stopped_when_it_takes_too_long_too(bench: Bench) -> None:
+    place = Place(bench.folder.parent, bench.workspace.root)
+    run = bench.submit("import time; time.sleep(60)", limit=0.5)
+    bench.ended(run)
+
+    said = place.do("runs", "reproduce", run, "--json").json
+
+    assert (said["run"]["status"], said["run"]["reason"]) == ("Canceled", "stopped after the 0.5 s that it may take")
+
+
 # -- what goes wrong -----------------------------------------------------------------------------------------
 
 

@@ -13,12 +13,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import uv
 from support.desk import Desk, Done
 from support.packages import wheel
+from support.strangers import install
 
 import envbuild
 from envbuild import hookspecs, reading
@@ -114,6 +115,17 @@ def test_the_tour_of_the_readme_works_in_a_new_folder(online: Desk) -> None:
     assert done.err.count("  Completed\n") == 3
 
 
+def test_the_example_of_bisecting_says_what_the_page_shows(online: Desk) -> None:
+    (block,) = every("sh", "bisect:")
+    shown = next(each for each in blocks(block.page) if each.language == "console").text
+    identity = re.compile(r"\b[0-9a-f]{12}\b")
+
+    done = shell(block.text, online)
+
+    assert identity.sub("ID", done.out) in identity.sub("ID", shown)
+    assert done.out.splitlines()[1] == "  packaging 21.3 → 24.2"
+
+
 @pytest.mark.parametrize("block", every("sh", "run: in a new folder"), ids=str)
 def test_commands_on_a_page_work_in_a_new_folder(block: Block, clean: Desk) -> None:
     shell(block.text, clean)
@@ -139,7 +151,7 @@ def test_what_the_first_example_logs_is_recorded(clean: Desk) -> None:
 
 def files_of(page: str, desk: Desk) -> None:
     """Lay out the files that a page shows."""
-    for each in every("python", "file:"):
+    for each in (*every("python", "file:"), *every("toml", "file:")):
         if each.page.name == page:
             desk.write(each.mark.removeprefix("file:").strip(), each.text)
 
@@ -256,15 +268,29 @@ def test_a_run_by_the_example_plugin_can_be_cancelled(extended: Desk) -> None:
         process.communicate(timeout=30)
 
 
-def install(desk: Desk, name: str, source: str) -> Desk:
-    """A desk at which a module that answers hooks is installed under ``name``."""
-    site = desk.root / "site"
-    about = site / f"{name}-1.0.dist-info"
-    about.mkdir(parents=True)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(f"[envbuild]\n{name} = {name}_plugin\n")
-    (site / f"{name}_plugin.py").write_text(source)
-    return desk.set(PYTHONPATH=str(site))
+def test_the_example_plugin_proves_itself(extended: Desk) -> None:
+    (block,) = every("sh", "run: the tests of the plugin")
+    folder = extended.at("plugin")
+
+    done = shell(f"{block.text.strip()} -p no:cacheprovider", folder.set(PYTHONPATH=str(extended.root / "site")))
+
+    (passed,) = re.findall(r"= (\d+) passed in", done.out)
+    assert int(passed) > 25
+
+
+def test_the_fixtures_of_the_table_are_those_of_the_contracts() -> None:
+    from envbuild import testing
+
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:`(\w+Contract)`|every one) \|(.*)\|$", text, re.MULTILINE)
+    named = {contract or "PluginContract": re.findall(r"`(\w+)`", fixtures) for contract, fixtures in rows}
+
+    assert {
+        f"{name}Contract" for name in ("Plugin", *("".join(map(str.title, each.split("_"))) for each in HOOKS))
+    } == {*named}
+    for contract, fixtures in named.items():
+        for each in fixtures:
+            assert getattr(getattr(testing, contract), each).__doc__, f"{contract} has no fixture {each}"
 
 
 REFUSES = """
@@ -280,7 +306,10 @@ def test_of_two_willing_plugins_the_last_in_the_alphabet_is_asked_first(desk: De
     desk = install(desk, "yes", REFUSES.format(told="yes says no"))
     desk = install(desk, "zero", REFUSES.format(told="zero says no"))
 
-    assert desk.refused("run", "--", "true").err.endswith("error: zero says no\nhint: ask somebody else\n")
+    told = desk.refused("run", "--", "true").err
+
+    assert told.endswith("error: zero says no\nhint: ask somebody else\nfrom: the plugin zero (zero 1.0)\n")
+    assert "run_target            zero, yes, local\n" in desk.envbuild("plugins").out
 
 
 def test_a_plugin_that_cannot_be_imported_is_shown_and_takes_nothing_down(desk: Desk) -> None:
@@ -304,6 +333,48 @@ def test_a_plugin_with_a_function_or_a_parameter_that_no_hook_has_is_left_out(so
 
     assert found["hooks"] == []
     assert found["error"].startswith("PluginValidationError: ")
+
+
+# Tests on their page
+
+
+@pytest.fixture
+def suite(online: Desk) -> Desk:
+    """A desk with the tests and the definitions of the page on tests."""
+    files_of("testing.md", online)
+    for each in every("yaml", ""):
+        if each.page.name == "testing.md":
+            online.write(named(each), each.text)
+    return online.set(PYTEST_ADDOPTS="-p no:cacheprovider")
+
+
+def test_the_tests_on_their_page_pass_where_it_says_that_they_run(suite: Desk) -> None:
+    commands = [each.text for each in every("sh", "tests:")]
+
+    said = [shell(each, suite).out for each in commands]
+
+    assert [re.findall(r"=+ (\d+ passed)", each) for each in said] == [
+        ["1 passed", "2 passed"],
+        ["1 passed"],
+        ["7 passed", "12 passed"],
+    ]
+
+
+def test_the_settings_on_the_page_of_tests_say_where_all_tests_run(suite: Desk) -> None:
+    shell("cp environment.yml test_plain.py settings", suite)
+
+    done = shell("cd settings && pytest -v test_plain.py", suite)
+
+    assert "test_plain.py::test_take[environment.yml] PASSED" in done.out
+
+
+def test_the_page_on_tests_names_every_option_and_setting_of_the_plugin() -> None:
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    told = subprocess.run([sys.executable, "-m", "pytest", "--help"], capture_output=True, text=True, check=True).stdout
+
+    named = {*re.findall(r"^  (--envbuild[\w-]*)", told, re.MULTILINE), *re.findall(r"^  (envbuild\w*) \(", told, re.M)}
+    assert len(named) >= 8
+    assert [each for each in sorted(named) if f"`{each}" not in page] == []
 
 
 # What the pages say of the code is what it says
@@ -333,18 +404,84 @@ def test_every_part_that_can_be_generated_is_on_one_page() -> None:
     )
 
 
+def undocumented(hook: Callable[..., Any]) -> list[str]:
+    """What a hook's docstring does not say, or says of something else."""
+    found = generator().fields(hook)
+    text = " ".join(inspect.cleandoc(hook.__doc__ or "").partition("\n:")[0].split())
+    is_first = getattr(hook, f"{hookspecs.GROUP}_spec")["firstresult"]
+    how_many = "the first answer that is not ``None`` is used" if is_first else "Every plugin is asked"
+    said = [name for kind, name in found if kind == "param"]
+    errors = [name for kind, name in found if kind == "raises"]
+    lacking = [f"parameter {name}" for name in inspect.signature(hook).parameters if name not in said]
+    lacking += [f"{name}, which is no parameter" for name in said if name not in inspect.signature(hook).parameters]
+    lacking += [f"{kind} {name}: empty" for (kind, name), told in found.items() if not told.strip()]
+    lacking += [f"{name}, which is no error that plugins can raise" for name in errors if not is_error(name)]
+    lacking += ["how many answers count"] if how_many not in text else []
+    lacking += ["answer"] if ("returns", "") not in found else []
+    # What only says something about values cannot fail.
+    lacking += ["how it fails"] if not errors and hook.__name__ != "compute_hash" else []
+    lines = inspect.cleandoc(hook.__doc__ or "").splitlines()
+    lines = [line for line in lines if line.startswith(":") and not generator()._FIELD.match(line)]
+    return lacking + [f"{line}: would be on no page" for line in lines]
+
+
+def is_error(name: str) -> bool:
+    found = getattr(envbuild, name, None)
+    return isinstance(found, type) and issubclass(found, envbuild.EnvbuildError)
+
+
 @pytest.mark.parametrize("name", HOOKS)
 def test_a_hook_documents_its_parameters_its_answer_and_its_errors(name: str) -> None:
-    hook = getattr(hookspecs, name)
+    assert undocumented(getattr(hookspecs, name)) == []
 
-    found = generator().fields(hook)
 
-    assert [name for kind, name in found if kind == "param"] == list(inspect.signature(hook).parameters)
-    assert found["returns", ""]
-    errors = [name for kind, name in found if kind == "raises"]
-    assert errors or name == "compute_hash", "a hook that does something says how it fails"
-    for error in errors:
-        assert issubclass(getattr(envbuild, error), envbuild.EnvbuildError)
+def test_a_hook_that_documents_little_or_something_else_is_noticed() -> None:
+    @hookspecs.hookspec(firstresult=True)
+    def run_target(run: Any, image: Any) -> Any:
+        """Start it.
+
+        :param run: what to run.
+        :param picture: the environment.
+        :raises ValueError: it cannot be started.
+        :return: its handle.
+        """
+
+    assert undocumented(run_target) == [
+        "parameter image",
+        "picture, which is no parameter",
+        "ValueError, which is no error that plugins can raise",
+        "how many answers count",
+        "answer",
+        ":return: its handle.: would be on no page",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("    image: Image,\n) -> RunHandle", "    picture: Image,\n) -> RunHandle"),
+        ("    image: Image,\n) -> RunHandle", "    image: Path,\n) -> RunHandle"),
+        ("    request: BuildRequest,\n) -> Image | None", "    request: BuildRequest,\n) -> Image"),
+        ("### run_target\n\n*the first answer counts*", "### run_target\n\n*all answers count*"),
+        ("- `image`: the environment.\n", ""),
+        ("### deploy_target", "### serve_target"),
+    ],
+)
+def test_a_page_that_says_something_else_of_a_hook_is_behind(before: str, after: str) -> None:
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    assert before in text
+
+    assert generator().renewed(text.replace(before, after, 1)) == text
+
+
+def test_a_hook_that_is_added_comes_onto_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pack_image(image: Any) -> Any:
+        """Pack it."""
+
+    monkeypatch.setattr(hookspecs, "pack_image", hookspecs.hookspec(pack_image), raising=False)
+    monkeypatch.delitem(sys.modules, "envbuild.plugins")
+
+    assert "### pack_image\n\n*all answers count*" in generator().hook_reference()
 
 
 @pytest.mark.parametrize("name", envbuild.__all__)

@@ -190,7 +190,6 @@ def test_d(): assert 0
 [pytest]
 markers = slow: takes long
 testpaths = test_one.py below
-asyncio_default_fixture_loop_scope = function
 """,
 }
 
@@ -208,7 +207,6 @@ asyncio_default_fixture_loop_scope = function
         ["--strict-markers", "--strict-config", "-m", "slow", "-vv"],
         ["-k", "nothing"],
         ["-k", "a and"],
-        ["not_there.py"],
         ["--not-an-option"],
         ["other", "--rootdir=other", "-c", "other/own.ini"],
         ["below", "other", "-p", "no:cacheprovider", "-o", "addopts=-q"],

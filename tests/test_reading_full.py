@@ -65,6 +65,7 @@ secrets: [TOKEN]
 docker: {{base_image: debian}}
 gpu: 2
 spark: {{packages: [a]}}
+plugins: {{tools: {{jq: 1}}, unused: []}}
 as_of: 2026-01-31
 """,
     )
@@ -88,6 +89,7 @@ as_of: 2026-01-31
         docker={"base_image": "debian"},
         gpu={"count": 2},
         spark={"packages": ["a"]},
+        plugins={"tools": {"jq": 1}, "unused": []},
         as_of=datetime.date(2026, 1, 31),
     )
     assert definition.credentials == {"https://one.test/simple": "https://me:pw@one.test/simple"}
@@ -204,3 +206,24 @@ def test_what_only_azure_understands_is_compared_and_changes_no_lock(tmp_path: P
     assert definition_document(one).digest != definition_document(other).digest
     assert lock_document(one).digest == lock_document(other).digest
     assert one.sections == ("pip",)
+
+
+def test_sections_of_other_plugins_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    definition = asked(tmp_path, "plugins: {zoo: [1], tools: {jq: '1.7'}, unused: {}}\n")
+
+    assert definition.sections == ("tools", "zoo")
+    assert definition.content() == {"plugins": {"zoo": [1], "tools": {"jq": "1.7"}}}
+    assert Definition.from_content(definition.content()).content() == definition.content()
+
+
+def test_a_section_that_has_a_key_of_its_own_is_no_other_plugins(tmp_path: Path) -> None:
+    found = problems(tmp_path, "plugins:\n  pip: [demo]\n")
+
+    assert found == [("envbuild.yml", 2, "plugins.pip: pip has a key of its own, and is no other plugin's")]
+
+
+def test_what_is_asked_of_other_plugins_has_one_written_form(tmp_path: Path) -> None:
+    ((_, line, message),) = problems(tmp_path, "plugins:\n  tools: {version: 1.5}\n")
+
+    assert line == 2
+    assert message == "plugins.tools.version: put quotes around it: 1.5 is neither a text nor a whole number"

@@ -246,6 +246,7 @@ def test_the_sdk_and_the_file_give_one_digest(
         ]
     ),
     azure=st.sampled_from([{}, {"inferencing_stack_version": "latest", "r": {"rVersion": "4"}, "later": "x"}]),
+    plugins=st.sampled_from([{}, {"tools": {"jq": {"version": "1.7"}}, "more": ["a", 1]}]),
     as_of=st.sampled_from([None, date(2026, 1, 31)]),
 )
 def test_an_environment_of_a_definition_has_that_definition(

@@ -97,13 +97,14 @@ class LocalProcess:
     def cancel(self, grace: float) -> None:
         """Ask the process and its children to end, and make them after ``grace`` seconds.
 
-        Without grace, children that are left when the process has ended are ended too.
+        Children that are left when the process has ended are ended too.
         """
         if grace > 0:
             self.signal(_signal.SIGTERM)
             import threading
 
-            timer = threading.Timer(grace, self.signal, [_signal.SIGKILL])
+            # Not by `signal`, which spares what a process that has ended has left behind.
+            timer = threading.Timer(grace, self._send, [_signal.SIGKILL])
             timer.daemon = True
             timer.start()
         else:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from envbuild import __version__, layout, retention
 from envbuild.collect import usage
 from envbuild.errors import EnvbuildError
+from envbuild.loading import Plugin
 from envbuild.plugins import Plugins
 from envbuild.render import size
 from envbuild.workspace import Workspace
@@ -46,9 +47,24 @@ def _plugins(plugins: Plugins) -> Iterator[Finding]:
             yield Finding(f"plugin {each.name}", "error", each.error, remedy)
         else:
             yield Finding(f"plugin {each.name}", "ok", f"{each.distribution}: {', '.join(each.hooks)}")
-            check = getattr(plugins.manager.get_plugin(each.name), "checkup", None)
-            if check:
-                yield from check(dict(os.environ))
+        for warning in each.warnings:
+            remedy = f"upgrade {each.distribution}, or tell whoever makes it"
+            yield Finding(f"plugin {each.name}", "warning", warning, remedy)
+        if not each.error:
+            yield from _asked(each, plugins)
+
+
+def _asked(plugin: Plugin, plugins: Plugins) -> Iterator[Finding]:
+    """What a plugin finds of its own engine; what goes wrong in asking is a finding too."""
+    try:
+        check = getattr(plugins.manager.get_plugin(plugin.name), "checkup", None)
+        yield from [Finding(*each) for each in check(dict(os.environ))] if check else ()
+    except KeyboardInterrupt:
+        raise
+    # A stranger's code; who looks for what is wrong wants to be told the rest of it too.
+    except BaseException as error:
+        said = f"its checkup failed: {type(error).__name__}: {error}"
+        yield Finding(f"plugin {plugin.name}", "error", said, f"upgrade or uninstall {plugin.distribution}")
 
 
 def _workspace(workspace: Workspace) -> Iterator[Finding]:

@@ -28,6 +28,9 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ENVIRONMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 """How environments are named."""
 
+OWN_SECTIONS = ("conda", "wheels", "pip", "docker", "interpreter", "gpu", "spark")
+"""The sections that have a key of their own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
@@ -46,6 +49,7 @@ class Definition:
     :param gpu: what is asked of a GPU, as written; ``spark`` likewise.
     :param azure: what only Azure ML makes something of (``databricks``, ``r``, ``inferencing_stack_version``), as
         written: kept, compared and given back.
+    :param plugins: what is asked of plugins that envbuild does not bring, as written, by the name of the section.
     :param as_of: releases after that day do not count.
     :param pylock: install this lock as it stands; excludes ``pip``.
     :param root: the folder that relative paths are meant from; ``source`` the file it was read from.
@@ -66,6 +70,7 @@ class Definition:
     gpu: Mapping[str, Any] = field(default_factory=dict)
     spark: Mapping[str, Any] = field(default_factory=dict)
     azure: Mapping[str, Any] = field(default_factory=dict)
+    plugins: Mapping[str, Any] = field(default_factory=dict)
     as_of: datetime.date | None = None
     pylock: PylockFile | None = None
     root: Path | None = field(default=None, compare=False)
@@ -77,7 +82,7 @@ class Definition:
         problems = [Problem(*found) for found in self._wrong()]
         if problems:
             raise DefinitionError(*problems)
-        for mapping in ("variables", "docker", "gpu", "spark", "azure", "credentials"):
+        for mapping in ("variables", "docker", "gpu", "spark", "azure", "plugins", "credentials"):
             object.__setattr__(self, mapping, MappingProxyType(dict(getattr(self, mapping))))
 
     def _wrong(self) -> Iterator[tuple[str, None, str]]:
@@ -97,6 +102,8 @@ class Definition:
                 yield f"variables.{name}", None, f"{name!r} is not the name of an environment variable"
         for name in sorted(set(self.variables) & set(self.secrets)):
             yield f"secrets.{name}", None, f"{name!r} is both a variable with a value and a secret without one"
+        for name in (each for each in self.plugins if each in (*OWN_SECTIONS, "python")):
+            yield f"plugins.{name}", None, f"{name} has a key of its own, and is no other plugin's"
         if self.pylock and (self.pip or self.wheels):
             yield "pylock", None, "a lock that is installed as it stands takes no further requirements"
         if self.interpreter is not None:
@@ -133,7 +140,7 @@ class Definition:
             "gpu": self.gpu,
             "spark": self.spark,
         }
-        return tuple(name for name, value in present.items() if value)
+        return tuple(name for name, value in present.items() if value) + tuple(sorted(_asked(self.plugins)))
 
     def content(self) -> dict[str, Any]:
         """What the definition digest covers, as JSON-able data; what is not asked for is left out.
@@ -156,6 +163,7 @@ class Definition:
             "gpu": forms.plain(self.gpu),
             "spark": forms.plain(self.spark),
             "azure": forms.plain(self.azure),
+            "plugins": forms.plain(_asked(self.plugins)),
             "as_of": self.as_of.isoformat() if self.as_of else "",
             "pylock": str(self.pylock) if self.pylock else "",
         }
@@ -193,6 +201,7 @@ class Definition:
             "gpu": forms.plain(self.gpu),
             "spark": forms.plain(self.spark),
             "azure": forms.plain(self.azure),
+            "plugins": forms.plain(self.plugins),
             "as_of": self.as_of.isoformat() if self.as_of else None,
             "pylock": str(self.pylock) if self.pylock else None,
         }
@@ -216,7 +225,7 @@ class Definition:
         reader = forms.Form(form)
         reader.only(
             "name", "python", "pip", "constraints", "options", "wheels", "conda", "channels", "variables",
-            "secrets", "interpreter", "docker", "gpu", "spark", "azure", "as_of", "pylock",
+            "secrets", "interpreter", "docker", "gpu", "spark", "azure", "plugins", "as_of", "pylock",
         )  # fmt: skip
         found: dict[str, Any] = {
             "name": reader.text("name"),
@@ -234,6 +243,7 @@ class Definition:
             "gpu": reader.mapping("gpu"),
             "spark": reader.mapping("spark"),
             "azure": reader.mapping("azure"),
+            "plugins": reader.mapping("plugins"),
             "as_of": reader.one("as_of", forms.day),
             "pylock": reader.one("pylock", lambda value: PylockFile.parse(forms.text(value))),
         }
@@ -283,6 +293,11 @@ def python_range(text: str) -> SpecifierSet:
         except InvalidSpecifier as error:
             raise ValueError(f"{text!r} is neither a Python version nor a range of them (PEP 440)") from error
     return SpecifierSet(f"=={version}" if len(version.release) > 2 else f"=={version}.*")
+
+
+def _asked(plugins: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of ``plugins`` in which something is asked for."""
+    return {name: value for name, value in plugins.items() if value}
 
 
 def _docker_content(docker: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ PARALLEL_RUNS = "ENVBUILD_PARALLEL_RUNS"
 _LENGTH = struct.Struct("!I")
 _PATIENCE = 0.1
 """In seconds: how often slots that other dispatchers' runs hold are looked at again."""
+_ENDING = 5.0
+"""In seconds: how long a dispatcher that is told of nothing any more may take to end."""
 
 
 def parallel_runs() -> int:
@@ -103,6 +105,14 @@ def submit(
     return run
 
 
+def leave(root: Path) -> None:
+    """Let go of the process that starts runs in a workspace: it ends when nothing waits there any more.
+
+    Another `submit` starts another.
+    """
+    _DISPATCHERS.leave(root)
+
+
 # -- on the side of whoever submits --------------------------------------------------------------------------------
 
 
@@ -151,9 +161,15 @@ class _Dispatcher:
                 hint="submit it again; ENVBUILD_DEBUG=1 lets that process say why",
             ) from error
 
-    def leave(self) -> None:
-        """Let it go its own way; it knows when to end."""
+    def leave(self, patience: float = 0.0) -> None:
+        """Let it go its own way; it knows when to end.
+
+        :param patience: the seconds that its end is waited for, so that a process that goes on has nothing left of it.
+        """
         self._socket.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if patience:
+                self._process.wait(patience)
         # It is nobody's to be waited for; without this, Python would say so.
         self._process.returncode = 0
 
@@ -198,6 +214,13 @@ class _Dispatchers:
             if found is None:
                 found = self._started[root] = _Dispatcher(root)
             yield found
+
+    def leave(self, root: Path) -> None:
+        """Have no dispatcher for a workspace any more."""
+        with self._lock:
+            found = self._started.pop(root, None)
+        if found is not None:
+            found.leave(patience=_ENDING)
 
     def _forget(self) -> None:
         # A fork is another process: it has its own, and must not keep its parent's from ending.

@@ -34,6 +34,9 @@ class EnvbuildError(Exception):
     :param hint: what to do next; empty where the message already says it.
     """
 
+    plugin: str = ""
+    """Who raised it, where that was a plugin that envbuild does not bring: ``name (distribution version)``."""
+
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint

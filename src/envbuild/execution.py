@@ -195,7 +195,9 @@ def run(
         record = _request(folder, order, project, experiment, environment, variables, taken.digest)
         record["seconds"] = dict(prepared.seconds)
         laid_out = lambda: snapshot.laid_out(taken, source) | placed.laid_out  # noqa: E731
-        end = supervise.see_through(folder, start, lambda: record, laid_out, masked, out, complete=placed.bring_back)
+        end = supervise.see_through(
+            folder, start, lambda: record, laid_out, masked, out, limit=order.limit, complete=placed.bring_back
+        )
     if stamp and source is not None:
         _leave_stamp(stamp, began, record, order, prepared, started[0], workspace, source, taken, noted)
     return Outcome(

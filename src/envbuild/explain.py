@@ -10,6 +10,7 @@ from envbuild import pipeline
 from envbuild.digest import Digest
 from envbuild.errors import NotFound
 from envbuild.fingerprint import Difference, definition_document, differences
+from envbuild.lock import Lock
 from envbuild.pipeline import Wishes
 from envbuild.plugins import Plugins
 from envbuild.project import Project
@@ -105,11 +106,18 @@ def _between(one: Digest, other: Digest, workspace: Workspace) -> tuple[Differen
 def _identified(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Digest:
     if project.id is not None:
         return project.id
+    return pipeline.identify(project, fitting_lock(project, workspace, plugins, wishes), workspace, plugins)
+
+
+def fitting_lock(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Lock:
+    """The project's lock, or the one that it would get now; asking a question is no reason to write a file.
+
+    :raises LockError: it cannot be locked.
+    """
     lock = pipeline.kept_lock(project, workspace, wishes.platform)
     if lock is None or pipeline.stale(lock, project, workspace, plugins):
-        # Asking a question is no reason to write a file.
-        lock = pipeline.resolve(project, workspace, plugins, wishes, lock)
-    return pipeline.identify(project, lock, workspace, plugins)
+        return pipeline.resolve(project, workspace, plugins, wishes, lock)
+    return lock
 
 
 def explain(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Explanation:
@@ -168,7 +176,7 @@ def _told(found: Sequence[Difference]) -> list[str]:
             what = "" if path[2] == "version" else f" ({path[2]})"
             told.append(str(Difference((f"{path[1]}{what}",), each.before, each.after)))
         else:
-            told.append(str(Difference(path[2:] if path[0] == "plugins" else path, each.before, each.after)))
+            told.append(str(Difference(path[1:] if path[0] == "plugins" else path, each.before, each.after)))
     return told
 
 

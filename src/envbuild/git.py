@@ -1,4 +1,4 @@
-"""Git: which commit a source folder is at, as a run records it."""
+"""Git: which commit a source folder is at, as a run records it, and what a file held in an earlier one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from envbuild.errors import EnvbuildError
-from envbuild.process import run_program
+from envbuild.errors import EnvbuildError, NotFound
+from envbuild.process import Finished, run_program
 from envbuild.requirement import without_credentials
 
 _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
@@ -61,6 +61,25 @@ def changing(folder: Path) -> tuple[Path, ...]:
     return (found / "HEAD", found / "index", shared / branch, shared / "packed-refs", shared / "config")
 
 
+def content_at(file: Path, revision: str) -> str:
+    """What ``file`` held in a commit, which is named as git has it (``v1.2``, ``HEAD~3``).
+
+    :raises NotFound: there is no such commit, it has no such file, or git is not there.
+    """
+    folder = file.absolute().parent
+    said = "the file lies in no repository"
+    if not folder.is_dir():
+        said = "there is no such folder"
+    elif repository(folder) is not None:
+        # No revision begins with a dash, and git would take it for an option.
+        named = f"{revision.lstrip('-')}:./{file.name}"
+        done = _run(folder, "cat-file", "blob", named)
+        if done.code == 0:
+            return done.stdout
+        said = done.stderr.strip().removeprefix("fatal: ")
+    raise NotFound(f"{file} cannot be read as of {revision!r}: {said}", hint="a revision stands as in 'git log REV'")
+
+
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8", errors="surrogateescape")
@@ -69,7 +88,11 @@ def _read(file: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    done = _run(folder, *arguments)
+    return done.stdout.strip() if done.code == 0 else ""
+
+
+def _run(folder: Path, *arguments: str) -> Finished:
     # Optional locks off: looking must not get in the way of somebody's commit.
     variables = {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-    done = run_program(["git", "--no-optional-locks", "-C", folder, *arguments], variables=variables, timeout=30)
-    return done.stdout.strip() if done.code == 0 else ""
+    return run_program(["git", "--no-optional-locks", "-C", folder, *arguments], variables=variables, timeout=30)

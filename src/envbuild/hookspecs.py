@@ -6,6 +6,13 @@ below it. Values go in, values come out: nothing that a plugin is given changes 
 
 The name of the entry point is the plugin's name: it stands in ``envbuild plugins``, in messages, and in the
 document that an environment's id is taken of, so it should never change.
+
+What is promised here `envbuild.testing` has tests of, for the tests of plugins to subclass.
+
+Versions of the hooks: `API_VERSION` grows when a hook or a parameter is added, renamed or removed, or when what it
+means changes. A plugin says in ``ENVBUILD_API`` which version it was written for. What goes, or gets another name, is
+served throughout the next version: its specification stays, with ``warn_on_impl`` or ``warn_on_impl_args`` and a text
+that says what to use instead, and whoever calls the hook passes old and new.
 """
 
 from __future__ import annotations
@@ -26,7 +33,13 @@ GROUP = "envbuild"
 """The name of the entry point group, and of the pluggy project."""
 
 API_VERSION = 1
-"""Grows when a hook changes in a way that plugins notice."""
+"""The version of the hooks."""
+
+OLDEST_API = max(1, API_VERSION - 1)
+"""The oldest version for which plugins may have been written that still work."""
+
+SAYS_API = "ENVBUILD_API"
+"""The attribute in which a plugin says for which version it was written."""
 
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
@@ -86,7 +99,8 @@ def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRe
 
     A builder that installs only some kinds of packages says in ``Image.kinds`` which. The core then asks again for the
     rest, with the image as ``request.base``: its files are in ``request.destination``, and belong to the packages that
-    brought them. A builder that needs an empty folder declines where there is a base.
+    brought them. A builder that needs an empty folder declines where there is a base. Where nobody begins, the core
+    asks for the lock without its packages first, so that a builder need not know how a prefix is made.
 
     The environment is what the lock says and nothing else: every artifact is checked against its digest, and two
     builds of one lock on two machines hold the same files, byte for byte. It is shared by everybody who asks for

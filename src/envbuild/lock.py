@@ -164,6 +164,11 @@ class Lock:
         """Whether it says what was found somewhere, rather than what will be installed."""
         return any(each.artifact.kind == "installed" for each in self.packages)
 
+    @property
+    def brings_python(self) -> bool:
+        """Whether the interpreter is one of its packages: no other may be put in its place."""
+        return any(each.kind not in _OF_PIP and each.name == "python" for each in self.packages) or self.is_observed
+
     def of_kind(self, *kinds: str) -> tuple[Package, ...]:
         """The packages that the plugins of ``kinds`` install."""
         return tuple(each for each in self.packages if each.kind in kinds)

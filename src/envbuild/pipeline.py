@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,9 @@ from envbuild.requirement import WheelRef
 from envbuild.staleness import changed_inputs
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
+
+_NAMES = (tuple, list, set, frozenset)
+"""What the names of sections may come in; a text would be taken for one of its letters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +289,9 @@ def _ask_resolvers(definition: Definition, resolution: Resolution, platform: Pla
 
     :returns: the sections that somebody has taken on.
     """
-    answers = plugins.gather("resolve_dependencies", definition=definition, platform=platform, resolution=resolution)
+    answers = plugins.gather(
+        "resolve_dependencies", _NAMES, definition=definition, platform=platform, resolution=resolution
+    )
     return {section for answer in answers.values() for section in answer}
 
 
@@ -346,7 +352,7 @@ def _keep_aside(target: Path, wishes: Wishes) -> None:
 
 def identify(project: Project, lock: Lock, workspace: Workspace, plugins: Plugins) -> Digest:
     """The environment's id; the document that it is taken of is kept, so that it can be explained."""
-    answers = plugins.gather("compute_hash", definition=project.definition, lock=lock)
+    answers = plugins.gather("compute_hash", Mapping, definition=project.definition, lock=lock)
     return workspace.keep(environment_document(lock, answers))
 
 
@@ -453,22 +459,27 @@ def _ask_builders(
 ) -> tuple[Image | None, set[str]]:
     """Have one plugin after another build what the ones before have left, until all of the lock is there.
 
+    Where nobody begins, an environment without packages is asked for first: whoever installs a kind of packages need
+    not know how to make a prefix for them.
+
     :returns: the image, or ``None`` and the kinds of packages that nobody takes on.
     """
+    ask = partial(plugins.first, "build_image", Image, definition=project.definition, id=environment)
     missing = {each.kind for each in lock.packages}
-    while True:
-        image: Image | None = plugins.first(
-            "build_image", definition=project.definition, lock=lock, id=environment, request=request
-        )
-        if image is None:
-            return None, missing
+    image: Image | None = ask(lock=lock, request=request)
+    if image is None and missing and not lock.brings_python:
+        bare: Image | None = ask(lock=replace(lock, packages=()), request=request)
+        image = bare and replace(bare, kinds=frozenset())
+    while image is not None:
         left = set() if image.kinds is None else missing - image.kinds
         if not left:
             return replace(image, kinds=None), left
-        if left == missing:
-            # It would be asked for ever.
-            return None, missing
+        if left == missing and request.base is not None:
+            # It would be asked for ever. Who begins may have made the prefix, and nothing of what the lock holds.
+            break
         missing, request = left, replace(request, base=image)
+        image = ask(lock=lock, request=request)
+    return None, missing
 
 
 def prepare(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Prepared:

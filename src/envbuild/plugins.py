@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from contextlib import contextmanager
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
 
-from envbuild import hookspecs
-from envbuild.definition import Definition
+from envbuild import hookspecs, loading
+from envbuild.definition import OWN_SECTIONS, Definition
 from envbuild.errors import EnvbuildError, PluginError, PluginMissing
+from envbuild.loading import Plugin
 from envbuild.lock import Lock
 
-HOOKS = ("resolve_dependencies", "compute_hash", "build_image", "run_target", "deploy_target")
+HOOKS = tuple(name for name, each in vars(hookspecs).items() if hasattr(each, f"{hookspecs.GROUP}_spec"))
+"""The names of the hooks, in the order of the story."""
 
 _EXTRAS = {"conda": "conda", "docker": "docker", "gpu": "gpu", "spark": "docker"}
 """Which extra brings the plugin for a section of the definition, or for a target."""
@@ -38,20 +40,7 @@ _OURS = ("local", "pip", "unmanaged", "wheel")
 """The plugins that everybody has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plugin:
-    """A plugin that was found.
-
-    :param distribution: the distribution that brings it, as ``name version``.
-    :param hooks: the hooks that it answers.
-    :param error: why it could not be loaded; empty where it could.
-    """
-
-    name: str
-    module: str
-    distribution: str
-    hooks: tuple[str, ...] = ()
-    error: str = ""
+_Kind = type | tuple[type, ...]
 
 
 class Plugins:
@@ -64,42 +53,81 @@ class Plugins:
         self.manager = pluggy.PluginManager(hookspecs.GROUP)
         self.manager.add_hookspecs(hookspecs)
         self.found: list[Plugin] = []
-        for point in _unique(entry_points(group=hookspecs.GROUP) if points is None else points):
-            self._load(point)
+        for found in loading.installed(points):
+            self._load(found)
 
     def register(self, plugin: object, name: str) -> None:
-        """Add a plugin that has no entry point, as tests and embedding programs do."""
-        self._accept(plugin, name)
+        """Add a plugin that has no entry point, as tests and embedding programs do.
+
+        :raises PluginError: it was written for hooks that are not served here, or has a hook wrapper.
+        """
+        api = loading.written_for(plugin)
+        with loading.deprecations() as told:
+            self._accept(plugin, name)
+        hooks = self._answers(plugin)
+        module = type(plugin).__name__
         self.found.append(
-            Plugin(name=name, module=type(plugin).__name__, distribution="-", hooks=self._answers(plugin))
+            Plugin(name=name, module=module, distribution="-", hooks=hooks, api=api, warnings=tuple(told))
         )
 
-    def gather(self, hook: str, **arguments: Any) -> dict[str, Any]:
+    def gather(self, hook: str, kind: _Kind = object, /, **arguments: Any) -> dict[str, Any]:
         """Ask every plugin, in order, and give the answers that are not ``None`` by the plugin's name.
 
-        :raises PluginError: a plugin raised something that it should not.
+        :param kind: what an answer has to be.
+        :raises PluginError: a plugin raised something that it should not, or its answer is something else.
         """
-        return dict(self._answers_to(hook, arguments))
+        return dict(self._answers_to(hook, kind, arguments))
 
-    def first(self, hook: str, **arguments: Any) -> Any:
+    def first(self, hook: str, kind: _Kind = object, /, **arguments: Any) -> Any:
         """Ask the plugins in turn, and give the first answer that is not ``None``; ``None`` if there is none.
 
-        :raises PluginError: a plugin raised something that it should not.
+        :param kind: what an answer has to be.
+        :raises PluginError: a plugin raised something that it should not, or its answer is something else.
         """
-        return next((answer for _, answer in self._answers_to(hook, arguments)), None)
+        return next((answer for _, answer in self._answers_to(hook, kind, arguments)), None)
 
-    def _answers_to(self, hook: str, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        caller = getattr(self.manager.hook, hook)
-        for implementation in reversed(caller.get_hookimpls()):
-            try:
-                answer = implementation.function(**{name: arguments[name] for name in implementation.argnames})
-            except (EnvbuildError, KeyboardInterrupt):
-                raise
-            # What a stranger's code raises is told with the stranger's name, and the whole of it is chained.
-            except (Exception, SystemExit) as error:
-                raise self._failure(implementation.plugin_name, hook, error) from error
-            if answer is not None:
-                yield implementation.plugin_name, answer
+    def order(self, hook: str) -> tuple[str, ...]:
+        """The names of those who answer a hook, in the order in which they are asked."""
+        return tuple(each.plugin_name for each in self._asked(hook))
+
+    def _asked(self, hook: str) -> list[pluggy.HookImpl]:
+        caller: pluggy.HookCaller = getattr(self.manager.hook, hook)
+        return caller.get_hookimpls()[::-1]
+
+    def _answers_to(self, hook: str, kind: _Kind, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        for implementation in self._asked(hook):
+            name = implementation.plugin_name
+            with self._blamed(name, hook):
+                answer = implementation.function(**{each: arguments[each] for each in implementation.argnames})
+            if answer is None:
+                continue
+            if not isinstance(answer, kind):
+                # Further on it would look like a mistake of the core.
+                wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+                raise self._failure(name, hook, f"it answered {answer!r}, and that is no {wanted}")
+            yield name, answer
+
+    @contextmanager
+    def _blamed(self, name: str, function: str) -> Iterator[None]:
+        """Say of what goes wrong in a plugin's function whose it is.
+
+        :raises EnvbuildError: the plugin raised it; where it is a stranger, with its name.
+        :raises PluginError: the plugin raised anything else, which it should not.
+        """
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except EnvbuildError as error:
+            found = self._plugin(name)
+            if found and not found.is_ours and not error.plugin:
+                error.plugin = str(found)
+                error.add_note(f"from: the plugin {found}")
+            raise
+        # What a stranger's code raises is told with the stranger's name, and the whole of it is chained. Extensions in
+        # Rust panic with what is no Exception.
+        except BaseException as error:
+            raise self._failure(name, function, f"{type(error).__name__}: {error}") from error
 
     def outdated(self, definition: Definition, lock: Lock) -> tuple[str, ...]:
         """Ask every plugin that has a function ``outdated`` what has changed since ``lock`` was made.
@@ -108,23 +136,21 @@ class Plugins:
         """
         found: list[str] = []
         for each in self.found:
-            ask = getattr(self.manager.get_plugin(each.name), "outdated", None)
-            try:
+            with self._blamed(each.name, "outdated"):
+                ask = getattr(self.manager.get_plugin(each.name), "outdated", None)
                 found += ask(definition, lock, dict(os.environ)) if ask else ()
-            except (EnvbuildError, KeyboardInterrupt):
-                raise
-            except (Exception, SystemExit) as error:
-                raise self._failure(each.name, "outdated", error) from error
         return tuple(found)
 
-    def _failure(self, name: str, function: str, error: BaseException) -> PluginError:
+    def _failure(self, name: str, function: str, what: str) -> PluginError:
+        found = self._plugin(name)
+        whose = found.distribution if found else name
         return PluginError(
-            f"the plugin {name!r} failed in {function}: {type(error).__name__}: {error}",
-            hint=f"report it to whoever makes {self._distribution(name)}; ENVBUILD_DEBUG=1 shows where",
+            f"the plugin {name!r} failed in {function}: {what}",
+            hint=f"report it to whoever makes {whose}; ENVBUILD_DEBUG=1 shows where",
         )
 
-    def _distribution(self, name: str) -> str:
-        return next((each.distribution for each in self.found if each.name == name), name)
+    def _plugin(self, name: str) -> Plugin | None:
+        return next((each for each in self.found if each.name == name), None)
 
     def missing(self, what: str, name: str) -> PluginMissing:
         """The error for a section or target that nobody took on, with what to do about it."""
@@ -132,7 +158,7 @@ class Plugins:
 
     def lacking(self, what: str, names: Sequence[str]) -> PluginMissing:
         """As `missing`, of several at once."""
-        broken = [f"{each.name} ({each.distribution}): {each.error}" for each in self.found if each.error]
+        broken = [f"{each}: {each.error}" for each in self.found if each.error]
         hint = "; ".join(_advice(what, name) for name in names)
         if broken:
             hint += "; these plugins could not be loaded: " + "; ".join(broken)
@@ -147,25 +173,25 @@ class Plugins:
         if name in _EXTRAS and not any(each.name == name and "run_target" in each.hooks for each in self.found):
             raise self.missing("target", name)
 
-    def _load(self, point: EntryPoint) -> None:
-        distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "-"
+    def _load(self, found: loading.Found) -> None:
+        point, clock = found.point, loading.Clock()
+        known = partial(Plugin, name=point.name, module=point.value, distribution=loading.distribution_of(point))
         try:
-            plugin = point.load()
-            self._accept(plugin, point.name)
+            with loading.watched(point):
+                plugin = point.load()
+            api = loading.written_for(plugin)
+            with loading.deprecations() as told:
+                self._accept(plugin, point.name)
+        except KeyboardInterrupt:
+            raise
         # Whatever a stranger's module raises on import must not take envbuild down.
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             self.manager.unregister(name=point.name)
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            self.found.append(Plugin(name=point.name, module=point.value, distribution=distribution, error=reason))
+            self.found.append(known(error=_reason(error), warnings=found.warnings, seconds=clock.seconds))
         else:
-            self.found.append(
-                Plugin(
-                    name=point.name,
-                    module=point.value,
-                    distribution=distribution,
-                    hooks=self._answers(plugin),
-                )
-            )
+            hooks = self._answers(plugin)
+            warnings = (*found.warnings, *told, *_looked_at(plugin, hooks, clock.seconds))
+            self.found.append(known(hooks=hooks, api=api, warnings=warnings, seconds=clock.seconds))
 
     def _accept(self, plugin: object, name: str) -> None:
         """Register a plugin whose hooks are all ones that there are, and no wrappers: answers belong to one plugin."""
@@ -182,10 +208,25 @@ class Plugins:
         return tuple(hook for hook in HOOKS if hook in names)
 
 
+def _reason(error: BaseException) -> str:
+    """Why a plugin is left out, in one line."""
+    hint = f" ({error.hint})" if isinstance(error, EnvbuildError) and error.hint else ""
+    said = f"{error}{hint}" if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+    return " ".join(said.split())
+
+
+def _looked_at(plugin: object, hooks: tuple[str, ...], seconds: float) -> Iterator[str]:
+    """What somebody should know of a plugin that was loaded."""
+    if seconds > loading.SLOW:
+        yield f"it took {seconds:.1f} s to load: what is heavy belongs inside its functions"
+    if not hooks and not any(hasattr(plugin, each) for each in ("checkup", "outdated")):
+        yield "it answers no hook: does its function lack @hookimpl?"
+
+
 def _advice(what: str, name: str) -> str:
     """What to do where nobody takes on a section, or a target."""
     if name not in _EXTRAS:
-        return "see 'envbuild plugins'"
+        return "install the plugin that brings it; 'envbuild plugins' shows those that there are"
     if name not in _INSTEAD:
         return f"pip install 'envbuild[{_EXTRAS[name]}]'"
     instead = _INSTEAD[name] if what == "section" else "run it here (-t local)"
@@ -199,21 +240,13 @@ def check_sections(sections: Iterable[str]) -> None:
 
     :raises PluginMissing: nobody will take it on.
     """
-    missing = [each for each in sections if each in _EXTRAS]
+    missing = [each for each in sections if each in _EXTRAS or each not in OWN_SECTIONS]
     if missing:
         installed = {point.name for point in entry_points(group=hookspecs.GROUP)}
         unknown = installed - {*_EXTRAS.values(), *_OURS}
-        nobodys = [each for each in missing if _EXTRAS[each] not in installed]
+        nobodys = [each for each in missing if _EXTRAS.get(each) not in installed]
         if nobodys and not unknown:
             raise Plugins(()).lacking("section", nobodys)
-
-
-def _unique(points: Iterable[EntryPoint]) -> list[EntryPoint]:
-    """The entry points in the order of their names, each name once: a source tree on the path shadows an install."""
-    seen: dict[str, EntryPoint] = {}
-    for point in points:
-        seen.setdefault(point.name, point)
-    return [seen[name] for name in sorted(seen)]
 
 
 @cache

@@ -394,7 +394,7 @@ def see_through(
     :param limit: after so many seconds the run is stopped.
     :param keep: take its outputs into the store; otherwise they just stay in its folder.
     :param complete: what is still to be done for a run that has done its work.
-    :returns: what `layout.END` holds.
+    :returns: what `layout.END` holds; ``overdue`` is among it where the run was stopped because of ``limit``.
     :raises EnvbuildError: the target lost the run, or its outputs could not be kept; that is recorded.
     """
     waited_for = announced
@@ -459,6 +459,8 @@ def _finish(
     if not stopped and code:
         reasons.append(f"ended by signal {code - 128}" if code > 128 else f"exit code {code}")
     end = end_of("Canceled" if stopped else "Failed" if code else "Completed", code, "", seconds)
+    if watch.overdue:
+        end["overdue"] = True
     failure = None
     folder.take_outputs()
     if keep and os.listdir(os.path.join(folder.path, layout.OUTPUTS)):

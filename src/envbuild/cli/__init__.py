@@ -88,6 +88,7 @@ def _write(error: EnvbuildError, *, as_json: bool) -> None:
         import json
 
         told = {"error": type(error).__name__, "message": str(error), "hint": error.hint}
+        told |= {"plugin": error.plugin} if error.plugin else {}
         sys.stdout.write(json.dumps(told) + "\n")
     from envbuild.cli.terminal import emphasis
 
@@ -98,6 +99,8 @@ def _write(error: EnvbuildError, *, as_json: bool) -> None:
     sys.stderr.write(f"{emphasis('error:', 'red')} {error}\n")
     if error.hint:
         sys.stderr.write(f"{emphasis('hint:', 'cyan')} {error.hint}\n")
+    if error.plugin:
+        sys.stderr.write(f"{emphasis('from:', 'cyan')} the plugin {error.plugin}\n")
 
 
 def _complete(parser: object) -> None:

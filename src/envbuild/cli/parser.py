@@ -19,12 +19,15 @@ _STATUSES = (
 )  # fmt: skip
 """How far a run may have come; the words are Azure ML's."""
 
+HOOK_NAMES = ("resolve_dependencies", "compute_hash", "build_image", "run_target", "deploy_target")
+"""The hooks; whoever types a command need not wait for what they are made of."""
+
 
 class _Parser(argparse.ArgumentParser):
     """Complains in our words: what is wrong, then what to do."""
 
-    runs = False
-    """Whether the words from the script, the module or ``--`` on are another program's, to be left as they are."""
+    runs = ""
+    """From where on words are another program's and left as they are: from a ``script`` (``-m``, ``--``), or ``--``."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if not self.runs:
@@ -36,6 +39,8 @@ class _Parser(argparse.ArgumentParser):
 
     def _own(self, words: list[str]) -> int:
         """How many words are envbuild's own."""
+        if self.runs == "--":
+            return words.index("--") if "--" in words else len(words)
         position = 0
         while position < len(words) and words[position].startswith("-") and words[position] != "--":
             word = words[position]
@@ -58,8 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"envbuild {__version__}")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--json", action="store_true", help="write the result as JSON")
-    common.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    _everywhere(common)
     commands = _Commands(parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser), common)
     _running(commands)
     _making(commands)
@@ -69,9 +73,14 @@ def make_parser() -> argparse.ArgumentParser:
     _store(commands.group("store", "what is on disk: usage, gc, verify"))
     _wheels(commands.group("wheels", "private wheels, kept by their bytes"))
     _wheel(commands.group("wheel", "what a wheel that was built here says of itself"))
-    commands.add("plugins", "doctor:plugins", "list who answers which hook, and from which distribution")
+    _plugins(commands)
     commands.add("doctor", "doctor:doctor", "check this machine, and say how to mend what is wrong")
     return parser
+
+
+def _everywhere(common: argparse.ArgumentParser) -> None:
+    common.add_argument("--json", action="store_true", help="write the result as JSON")
+    common.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
 class _Commands:
@@ -118,7 +127,7 @@ def _running(commands: _Commands) -> None:
     )
     _how(run)
     run.add_argument("words", nargs="*", metavar="SCRIPT [ARGS…]", help="what to run")
-    run.runs = True
+    run.runs = "script"
 
 
 def _how(parser: argparse.ArgumentParser) -> None:
@@ -153,10 +162,40 @@ def _making(commands: _Commands) -> None:
     )
     why.add_argument("a", metavar="A", nargs="?", default=".", help=_SPEC)
     why.add_argument("b", metavar="B", nargs="?", help="another environment to compare it with")
+    _bisecting(commands)
     verify = commands.add("verify", "storing:verify_environment", "compare an environment with what was installed")
     verify.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
     verify.add_argument("--heal", action="store_true", help="replace files that were edited or removed")
     verify.add_argument("--offline", action="store_true", help="use what is cached, never the network")
+
+
+def _bisecting(commands: _Commands) -> None:
+    bisect = commands.add(
+        "bisect",
+        "bisecting:bisect",
+        "find the package that breaks a command, by running it in environments between two locks",
+        usage="envbuild bisect [options] GOOD BAD -- COMMAND [ARGS…]",
+    )
+    bisect.add_argument("good", metavar="GOOD", help=f"where the command passes: {_SPEC}; or LOCK@REVISION of git's")
+    bisect.add_argument("bad", metavar="BAD", help="where it fails")
+    bisect.add_argument(
+        "--repeat",
+        type=_times,
+        default=1,
+        metavar="N",
+        help="believe a failure that comes N times in a row (default: 1)",
+    )
+    bisect.add_argument(
+        "--timeout", type=_seconds, metavar="SECONDS", help="a command that takes longer is stopped, and has failed"
+    )
+    bisect.add_argument(
+        "--name", type=_named, default="bisect", metavar="EXPERIMENT", help="what to gather the runs under"
+    )
+    bisect.add_argument("--offline", action="store_true", help="use what is cached, never the network")
+    bisect.add_argument(
+        "words", nargs="*", metavar="-- COMMAND [ARGS…]", help="what to run; it may say 125: cannot tell"
+    )
+    bisect.runs = "--"
 
 
 def _environments(commands: _Commands) -> None:
@@ -302,6 +341,25 @@ def _wheels(commands: _Commands) -> None:
     add.add_argument("file", metavar="WHEEL")
 
 
+def _plugins(commands: _Commands) -> None:
+    """List plugins, unless a subcommand says otherwise."""
+    parser = commands.add("plugins", "plugins:list_", "list who answers which hook, in which order, and who brings it")
+    # What is said before the subcommand counts as well.
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    _everywhere(common)
+    below = _Commands(parser.add_subparsers(metavar="COMMAND", parser_class=_Parser), common)
+    new = below.add("new", "plugins:new", "begin a plugin: a distribution of its own, whole, with tests that pass")
+    new.add_argument("name", metavar="NAME", help="the plugin's name: lower-case letters, digits and single hyphens")
+    new.add_argument(
+        "--hook",
+        action="append",
+        choices=HOOK_NAMES,
+        metavar="HOOK",
+        help=f"a hook that it answers, repeatable (default: run_target); one of {', '.join(HOOK_NAMES)}",
+    )
+    new.add_argument("-o", "--output", metavar="DIR", help="the folder to make (default: envbuild-NAME)")
+
+
 def _wheel(commands: _Commands) -> None:
     show = commands.add("show", "wheels:show", "say in which environment a wheel was tested")
     show.add_argument("file", metavar="FILE", help="a wheel that envbuild.backend or its hook has built")
@@ -312,6 +370,23 @@ def _day(text: str) -> datetime.date:
         return datetime.date.fromisoformat(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"not a day: {text!r} (2026-01-31 is)") from error
+
+
+def _times(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a number of times: {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    # Neither nothing, nor for ever, nor no number at all.
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"not a number of seconds: {text!r}")
+    return seconds
 
 
 def _named(text: str) -> str:

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     if not arguments.quiet:
         supervise.say(outcome.summary)
     if outcome.built:
-        _keep_bound(context)
+        keep_bound(context)
     if context.json:
         context.show(context.workspace.run(outcome.run), "")
     return outcome.exit_code
@@ -71,7 +71,8 @@ def _check_target(target: str, context: Context) -> None:
         )
 
 
-def _keep_bound(context: Context) -> None:
+def keep_bound(context: Context) -> None:
+    """Make the store fit again, now that something was built for a run."""
     # The run has ended as it has, whatever comes of this.
     try:
         retention.keep_bound(context.workspace)

@@ -6,29 +6,18 @@ every pytest beside which envbuild is installed, so what it needs is imported wh
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
 
 import pytest
 
-if TYPE_CHECKING:
-    from envbuild.pytest_plugin.hosting import Hosting
+from envbuild.pytest_plugin.watching import Watching
 
 _MARK = (
     "envbuild(SPEC, …): run the test inside these environments, one after the other; SPEC is a definition's file as "
     "seen from the test's folder or the root folder, a registered name[:version|@label], or an id"
 )
-_INIS = ("envbuild", "envbuild_timeout", "envbuild_wrapper")
-_WITHOUT_WORKERS = (
-    "numprocesses",
-    "tx",
-    "help",
-    "version",
-    "markers",
-    "showfixtures",
-    "show_fixtures_per_test",
-    "cacheshow",
-)
+_WATCHING = "envbuild-watching"
+_INIS = ("envbuild", "envbuild_timeout", "envbuild_wrapper", "envbuild_skip_passed", "envbuild_depends")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,33 +55,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="envbuild_locked",
         help="fail if the lock of an environment is stale, rather than renew it",
     )
+    group.addoption(
+        "--envbuild-skip-passed",
+        action="store_true",
+        dest="envbuild_skip_passed",
+        help="leave out tests that passed before in the same environment with the same files, and record those that do",
+    )
     parser.addini("envbuild", "the environments that all tests run in", type="linelist")
     parser.addini("envbuild_timeout", "as --envbuild-timeout")
     parser.addini("envbuild_wrapper", "as --envbuild-wrapper")
+    parser.addini("envbuild_skip_passed", "as --envbuild-skip-passed", type="bool", default=False)
+    parser.addini(
+        "envbuild_depends", "patterns of files that no test is seen to read, and all depend on", type="linelist"
+    )
 
 
-_hosting: pytest.StashKey[Any] = pytest.StashKey()
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Start what can be started while pytest is still being set up."""
-    known = early_config.known_args_namespace
-    hosting = _host(early_config, known)
-    # Others distribute the tests, or there are none to be run.
-    if hosting.everywhere and not any(getattr(known, name, None) for name in _WITHOUT_WORKERS):
-        hosting.start_early()
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None, None, None]:
+    """Watch from here on, first of all for a conftest.py that only environments can import."""
+    watching = Watching(early_config, _INIS)
+    # Before any conftest.py, so that it sees what they make of the tests.
+    early_config.pluginmanager.register(watching, _WATCHING)
+    watching.start_early()
+    yield
+    watching.conftests.pass_on(parser, args)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Host tests in environments, from here on."""
+    """Tell of the mark."""
     config.addinivalue_line("markers", _MARK)
-    hosting = config.stash.get(_hosting, None) or _host(config, config.option)
-    config.pluginmanager.register(hosting, "envbuild-hosting")
+    from envbuild.pytest_plugin import fixtures
 
-
-def _host(config: pytest.Config, options: argparse.Namespace) -> Hosting:
-    from envbuild.pytest_plugin.hosting import Hosting
-
-    hosting = config.stash[_hosting] = Hosting(config, options, _INIS)
-    return hosting
+    config.pluginmanager.register(fixtures, "envbuild-fixtures")
+    if not config.pluginmanager.has_plugin(_WATCHING):
+        # A conftest.py has named the plugin.
+        config.pluginmanager.register(Watching(config, _INIS), _WATCHING)

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from envbuild import activated, inside_path
+from envbuild import activated, inside_path, layout
 from envbuild.errors import EnvbuildError
 from envbuild.pytest_plugin import remembered
 
@@ -112,11 +112,16 @@ class Environments:
         self._held = ExitStack()
 
     @cached_property
+    def home(self) -> str:
+        """The folder of the workspace that ``ENVBUILD_WORKSPACE`` names when this is first asked for."""
+        return layout.workspace_root()
+
+    @cached_property
     def workspace(self) -> Workspace:
-        """The workspace that ``ENVBUILD_WORKSPACE`` names."""
+        """The workspace in that folder."""
         from envbuild.workspace import Workspace
 
-        return Workspace()
+        return Workspace(Path(self.home))
 
     @cached_property
     def plugins(self) -> Plugins:
@@ -150,7 +155,7 @@ class Environments:
     def at_hand(self, spec: str) -> Environment | None:
         """The same if it has not changed since it was last used; ``None`` if that would have to be found out."""
         if spec not in self._ready:
-            known = remembered.recall(spec, self.label(spec), self.wanted, self._held)
+            known = remembered.recall(self.home, spec, self.label(spec), self.wanted, self._held)
             if known is None:
                 return None
             self._ready[spec] = known

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from envbuild import EnvbuildError
-from envbuild.pytest_plugin import marks
+from envbuild.pytest_plugin import marks, placing, selection
 from envbuild.pytest_plugin.environments import Environments, located
+from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.inside import Inside, SkippedInside
+from envbuild.pytest_plugin.interrupts import terminated_as_interrupted
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
+from envbuild.pytest_plugin.passed import Passed, passing
+from envbuild.pytest_plugin.standins import PerhapsModule, Unavailable, lets_others_run
 from envbuild.pytest_plugin.starting import Starter, measures
+from envbuild.pytest_plugin.telling import Told
+from envbuild.pytest_plugin.watching import mentions, modules
 
 if TYPE_CHECKING:
+    from envbuild.pytest_plugin.conftests import Conftests
+    from envbuild.pytest_plugin.environments import Environment
     from envbuild.pytest_plugin.inside import Following
     from envbuild.pytest_plugin.marks import Marked
 
@@ -31,22 +39,35 @@ class Hosting:
     :param inis: the settings that only we know.
     """
 
-    def __init__(self, config: pytest.Config, options: argparse.Namespace, inis: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        options: argparse.Namespace,
+        inis: Sequence[str],
+        conftests: Conftests,
+        *,
+        has_terminal: bool,
+    ) -> None:
         self.config = config
         self.options = options
+        self.conftests = conftests
         self.everywhere = _asked(config, options)
         self.environments = Environments(
             config.rootpath,
             wanted=("pytest", "coverage") if measures(options) else ("pytest",),
             offline=options.envbuild_offline,
             locked=options.envbuild_locked,
-            progress=_Told(config),
+            progress=Told(config),
         )
-        self.starter = Starter(config, options, inis)
+        self.starter = Starter(config, options, inis, conftests.passed_on, has_terminal=has_terminal)
+        self.passed: Passed | None = None
         self.insides: dict[str, Inside] = {}
         self.trouble: list[str] = []
-        self._unheard: set[str] = set()
         self._marked: dict[Path, Marked] = {}
+        self._seen: dict[Path, int] = {}
+        self._wrong: set[Path] = set()
+        self._broken: dict[str, EnvbuildError] = {}
+        self._tolerated = 0
         self._positions: dict[pytest.Item, int] = {}
         self._following: dict[pytest.Item, Following] = {}
 
@@ -61,6 +82,7 @@ class Hosting:
     def pytest_configure(self, config: pytest.Config) -> None:
         """Now all options are known."""
         self.options = self.starter.options = config.option
+        self.passed = self.starter.passed = passing(config)
 
     # -- finding out which tests there are
 
@@ -70,7 +92,7 @@ class Hosting:
         :raises EnvbuildError: the environment cannot be had.
         """
         if spec not in self.insides:
-            environment = self.environments.get(spec)
+            environment = self._environment(spec)
             limit = self.options.envbuild_timeout or float(self.config.getini("envbuild_timeout") or 0)
             self.insides[spec] = Inside(
                 environment,
@@ -81,8 +103,19 @@ class Hosting:
                 files=files,
                 limit=limit or None,
             )
+            self.insides[spec].passed = self.passed
             self.insides[spec].begin()
         return self.insides[spec]
+
+    def _environment(self, spec: str) -> Environment:
+        if spec in self._broken:
+            raise self._broken[spec]
+        try:
+            return self.environments.get(spec)
+        except EnvbuildError as error:
+            # Not tried again for each file.
+            self._broken[spec] = error
+            raise
 
     def begin(self) -> None:
         """Start the workers that all tests run in, side by side.
@@ -92,15 +125,34 @@ class Hosting:
         for spec in self.everywhere:
             self.inside(spec, files=None)
 
-    def look(self, arguments: Sequence[str]) -> None:
-        """Read the marks of all modules that may be collected, so that a worker collects all of its own at once."""
-        for path in _modules(self.config, arguments):
-            try:
-                found = marks.read(path.read_bytes(), self._is_test)
-            except OSError:
-                continue
-            if found.specs:
+    def prepare(self, arguments: list[str]) -> None:
+        """Look which environments are named, before anything is collected, and which tests.
+
+        All modules that may be collected are looked at, so that a worker collects all of its own at once.
+
+        :param arguments: those of pytest; names of tests become what they are called here.
+        :raises UsageError: a test is asked for that does not exist.
+        """
+        for path in modules(self.config, arguments):
+            self._marks(path)
+        try:
+            self.begin()
+        except EnvbuildError as error:
+            raise pytest.UsageError(error.message) from error
+        if not hasattr(self.config, "workerinput"):
+            for refusal in (self.insides[spec].refusal() for spec in self.everywhere if spec in self.insides):
+                if refusal:
+                    raise pytest.UsageError("\n".join((refusal, *self.conftests.described(self.config.rootpath))))
+        arguments[:] = selection.understood(self, arguments)
+
+    def _marks(self, path: Path) -> Marked:
+        """What can be seen of the marks in a file."""
+        if path not in self._seen:
+            self._seen[path] = len(self._seen)
+            found = marks.read(path.read_bytes(), self._is_test) if mentions(path) else marks.NOTHING
+            if found.specs or found.wrong:
                 self._marked[path] = found
+        return self._marked.get(path, marks.NOTHING)
 
     def _is_test(self, name: str) -> bool:
         return any(
@@ -109,96 +161,146 @@ class Hosting:
 
     def specs(self, path: Path) -> list[str]:
         """The environments that marks in a file name, as `located` gives them."""
-        marked = self._marked.get(path)
-        if marked is None:
-            return []
-        return list(dict.fromkeys(located(each, path.parent, self.config.rootpath) for each in marked.specs))
+        folders = (path.parent, self.config.rootpath)
+        return list(dict.fromkeys(located(each, *folders) for each in self._marks(path).specs))
+
+    def is_only_inside(self, path: Path) -> bool:
+        """Whether no test of a file runs here."""
+        return bool(self.everywhere) or self._marks(path).every
+
+    def is_told_wrong(self, path: Path) -> bool:
+        """Whether it was reported already that marks in a file are not as they should be."""
+        return path in self._wrong
 
     def files(self, spec: str) -> list[str]:
         """All files with tests whose mark names an environment."""
         return [str(path) for path in self._marked if spec in self.specs(path)]
 
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Look which environments are named, before anything is collected, and have them all collect at once."""
-        self.look(session.config.args)
-        try:
-            self.begin()
-        except EnvbuildError as error:
-            raise pytest.UsageError(error.message) from error
-        # pytest 9 has given it another name.
-        settings = vars(self.config).get("_inicfg") or vars(self.config).get("inicfg")
-        known = set(settings or ()) if self.everywhere or self._marked else set()
-        try:
-            result = yield
-            # Where others collect for us, they look too.
-            if not self.config.pluginmanager.has_plugin("dsession"):
-                known = {name for each in self.insides.values() for name in each.inis}
-        finally:
-            self._know_settings(known)
-        return result
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Where others collect for us, they also look for settings that nobody knows."""
+        if self.config.pluginmanager.has_plugin("dsession"):
+            # pytest 9 has given it another name.
+            self._know(vars(self.config).get("_inicfg") or vars(self.config).get("inicfg") or ())
 
-    def _know_settings(self, known: set[str]) -> None:
-        """Take on the settings that plugins inside know, before pytest looks for those that nobody knows."""
+    def _know(self, settings: Iterable[str]) -> None:
+        """Take on settings that plugins inside know, before pytest looks for those that nobody knows."""
         parser: Any = self.config._parser
-        for name in sorted(known.difference(parser._inidict)):
-            parser.addini(name, "of a plugin inside an environment")
+        for name in settings:
+            if name not in parser._inidict:
+                parser.addini(name, "of a plugin inside an environment")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> Generator[None, Any, Any]:
         """Put tests that run in environments in the place of, or beside, those that run here."""
         found: list[pytest.Collector] = yield
-        inside: list[pytest.Collector] = []
-        specs = self.specs(file_path)
-        for spec in dict.fromkeys([*self.everywhere, *specs]):
-            files = None if spec in self.everywhere else self.files(spec)
-            try:
-                has = self.inside(spec, files=files)
-            except EnvbuildError as error:
-                inside.append(Unavailable.from_parent(parent, path=file_path, reason=error.message))
-                continue
-            paths = has.paths()
-            if has.lost and spec not in self._unheard:
-                # Once is enough: nothing can be said of any of the files.
-                self._unheard.add(spec)
-                label = has.label
-                inside.append(
-                    Unavailable.from_parent(parent, path=file_path, name=label, nodeid=label, reason=has.lost)
-                )
-            elif spec in specs or file_path in paths:
-                inside.append(InsideFile.from_parent(parent, path=file_path, inside=has))
-        marked = self._marked.get(file_path, marks.NOTHING)
-        here: list[pytest.Collector] = [] if self.everywhere or marked.whole else found
-        return [*here, *inside]
+        return self.hosted(file_path, parent, found)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(self) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-        """A file that is skipped is so where it said that it is."""
-        report = yield
-        call: Any = getattr(report, "call", None)
-        if call is not None and call.excinfo is not None and isinstance(call.excinfo.value, SkippedInside):
-            report.longrepr = call.excinfo.value.skipped
-        return report
+    def hosted(
+        self, file_path: Path, parent: pytest.Collector, found: list[pytest.Collector]
+    ) -> list[pytest.Collector]:
+        """What is to be collected of a file.
+
+        :param found: what there is of it here.
+        """
+        marked = self._marks(file_path)
+        specs = self.specs(file_path)
+        insides, reasons = self._asked_for(file_path, [*self.everywhere, *specs])
+        shown = [
+            InsideFile.from_parent(parent, path=file_path, inside=has)
+            for has in insides
+            if has.spec not in self.everywhere or file_path in has.paths() or (has.is_lost and found)
+        ]
+        here = self.conftests.checked(file_path, parent, found, needed=not marked.every)
+        leaves_out = any(has.leaves_out(file_path) for has in insides)
+        here = [] if marked.whole or (self.everywhere and not leaves_out) else here
+        return [*here, *shown, *(Unavailable.from_parent(parent, path=file_path, reason=each) for each in reasons)]
+
+    def _asked_for(self, path: Path, specs: Iterable[str]) -> tuple[list[Inside], list[str]]:
+        """The environments that tests of a file are for, and why some cannot be had."""
+        wrong = [f"{path}:{line}: {reason}" for line, reason in self._marks(path).wrong]
+        insides: list[Inside] = []
+        reasons: list[str] = []
+        asked = dict.fromkeys(specs)
+        waiting = deque(asked)
+        while waiting:
+            spec = waiting.popleft()
+            try:
+                insides.append(self.covering(spec, path))
+            except EnvbuildError as error:
+                reasons.append(self._unavailable(path, spec, error))
+            if not waiting:
+                # Not all that a mark names can be seen without importing it.
+                waiting.extend(dict.fromkeys(each for has in insides for each in has.others(path) if each not in asked))
+                asked |= dict.fromkeys(waiting)
+        wrong = wrong or list(dict.fromkeys(each for has in insides for each in has.wrong(path)))
+        if wrong:
+            self._wrong.add(path)
+        return insides, [*wrong, *reasons]
+
+    def covering(self, spec: str, path: Path) -> Inside:
+        """The tests in one environment, those of a file among them.
+
+        :raises EnvbuildError: the environment cannot be had.
+        """
+        if spec in self.everywhere:
+            return self.inside(spec, files=None)
+        has = self.inside(spec, files=self.files(spec) or [str(path)])
+        if has.files is not None and str(path) not in has.files:
+            # In the order in which pytest collects them.
+            has.include(sorted((*has.files, str(path)), key=lambda each: self._seen.get(Path(each), len(self._seen))))
+        return has
+
+    def _unavailable(self, path: Path, spec: str, error: EnvbuildError) -> str:
+        """Say why an environment cannot be had, and where it is asked for."""
+        folders = (path.parent, self.config.rootpath)
+        lines = (line for each, line in self._marks(path).lines.items() if located(each, *folders) == spec)
+        line = next(lines, None)
+        return error.message if line is None else f"{path}:{line}: {error.message}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pycollect_makemodule(self, module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
         """A module of which every test runs in an environment need not be importable here."""
-        if self._marked.get(module_path, marks.NOTHING).every:
+        if self._marks(module_path).every:
             return PerhapsModule.from_parent(parent, path=module_path)
         return None
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out here what runs in an environment, and take on the order that it has there."""
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Have tests run where their marks say, and leave out what is not wanted."""
+        self.place(session, items)
+        selection.deselect(self.config, items)
+
+    def _is_elsewhere(self, item: pytest.Item) -> bool:
+        """Whether a test that was collected here has no mark, and runs where all do."""
+        if not self.everywhere or item.get_closest_marker(marks.NAME) is not None:
+            return False
+        return not FIXTURES.intersection(getattr(item, "fixturenames", ()))
+
+    def place(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Put in the place of tests with marks what environments have of them, in the order that it has there."""
         items[:] = [each for each in items if isinstance(each, InsideTest) or not self._is_elsewhere(each)]
+        placing.place(self, session, items)
         for inside in self.insides.values():
             places = [place for place, each in enumerate(items) if getattr(each, "inside", None) is inside]
-            ordered = sorted((items[place] for place in places), key=lambda each: each.test.number)  # type: ignore[attr-defined]
+            ordered = sorted((items[place] for place in places), key=inside.place)
             for place, each in zip(places, ordered, strict=True):
                 items[place] = each
 
-    def _is_elsewhere(self, item: pytest.Item) -> bool:
-        return item.get_closest_marker(marks.NAME) is not None
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
+        """Note which errors are of an environment, or of its lack: what else there is runs all the same."""
+        report = yield
+        report.lets_others_run = lets_others_run(collector, self._marked)
+        call: Any = getattr(report, "call", None)
+        if call is not None and call.excinfo is not None and isinstance(call.excinfo.value, SkippedInside):
+            # A file is skipped where it says so.
+            report.longrepr = call.excinfo.value.skipped
+        return report
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """Count them."""
+        self._tolerated += report.failed and getattr(report, "lets_others_run", False)
 
     # -- running them
 
@@ -219,16 +321,37 @@ class Hosting:
         if all(isinstance(each, InsideTest) for each in session.items):
             # What is here now stays to the end; nothing that tests do here could be hidden by that.
             gc.freeze()
+        # pytest runs nothing if there is any error by now.
+        session.testsfailed -= self._tolerated
         try:
-            return (yield)
+            with terminated_as_interrupted():
+                return (yield)
+        except KeyboardInterrupt:
+            self.interrupt()
+            raise
         finally:
+            session.testsfailed += self._tolerated + self._end_workers()
+
+    def _end_workers(self) -> int:
+        """Have all workers end, side by side; how many had trouble with that.
+
+        :raises KeyboardInterrupt: somebody would not wait for that; they have ended all the same.
+        """
+        before = len(self.trouble)
+        try:
             for inside in self.insides.values():
                 inside.ask_to_finish()
             for inside in self.insides.values():
                 trouble = inside.finish()
                 if trouble:
+                    if self.passed is not None:
+                        self.passed.distrust(inside)
                     self.trouble.append(f"{inside.environment}\n{trouble}")
-                    session.testsfailed += 1
+        except KeyboardInterrupt:
+            for inside in self.insides.values():
+                inside.kill()
+            raise
+        return len(self.trouble) - before
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -237,8 +360,12 @@ class Hosting:
             return None
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        reports = []
         for report in item.inside.run(item, self._coming(item, nextitem)):
+            reports.append(report)
             hook.pytest_runtest_logreport(report=report)
+        if self.passed is not None:
+            self.passed.note(item, reports)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         asked = item.inside.stop_asked()
         if asked:
@@ -263,11 +390,30 @@ class Hosting:
                 return
             yield each, self._following[each]
 
+    def interrupt(self) -> None:
+        """Have all workers stop what they are doing, and tear down."""
+        for inside in self.insides.values():
+            inside.interrupt()
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Have workers stop that are still collecting."""
+        self.interrupt()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Take on what the environments know, and refuse to debug where nobody could be talked to.
+
+        :raises UsageError: a debugger is asked for in tests that run in environments, and there is no terminal.
+        """
+        self._know([name for each in self.insides.values() for name in each.inis])
+        asked = [name for name in ("--pdb", "--trace") if self.config.getoption(name, False)]
+        if asked and not self.starter.can_debug and any(isinstance(each, InsideTest) for each in session.items):
+            raise pytest.UsageError(
+                f"{asked[0]}: to debug inside an environment takes a terminal as standard input, and no wrapper"
+            )
+
     def pytest_unconfigure(self) -> None:
         """Let go of the environments; workers are ended already, unless pytest came to grief."""
-        for inside in self.insides.values():
-            inside.ask_to_finish()
-            inside.finish()
+        self._end_workers()
         self.starter.close()
         self.environments.close()
 
@@ -280,7 +426,8 @@ class Hosting:
         try:
             if not self.config.pluginmanager.has_plugin("dsession"):
                 self.begin()
-            return [f"envbuild: {self.environments.get(spec).described}" for spec in self.everywhere]
+            told = [self.environments.get(spec).described for spec in self.everywhere]
+            return [f"envbuild: {each}" for each in (*told, *self.conftests.described(self.config.rootpath))]
         except EnvbuildError as error:
             raise pytest.UsageError(error.message) from error
 
@@ -298,68 +445,11 @@ class Hosting:
 
 
 def _asked(config: pytest.Config, options: argparse.Namespace) -> list[str]:
-    """The environments for all tests that have no mark, as `located` gives them."""
+    """The environments for all tests that have no mark, as `located` gives them.
+
+    :raises UsageError: one is named by nothing.
+    """
+    if any(not each.strip() for each in options.envbuild or ()):
+        raise pytest.UsageError("--envbuild: an empty SPEC names no environment")
     given = [located(each, config.invocation_params.dir) for each in options.envbuild or ()]
     return list(dict.fromkeys(given or (located(each, config.rootpath) for each in config.getini("envbuild"))))
-
-
-class Unavailable(pytest.File):
-    """The tests of a file in an environment that cannot be had."""
-
-    def __init__(self, *, reason: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.reason = reason
-
-    def collect(self) -> list[pytest.Item]:
-        """Say why there are none."""
-        raise self.CollectError(self.reason)
-
-
-class PerhapsModule(pytest.Module):
-    """A module of which every test that can be seen runs in an environment."""
-
-    def collect(self) -> list[pytest.Item | pytest.Collector]:
-        """Give what there is; nothing where the module cannot be imported here."""
-        try:
-            return list(super().collect())
-        except self.CollectError as error:
-            if isinstance(error.__cause__, ImportError):
-                return []
-            raise
-
-
-def _modules(config: pytest.Config, arguments: Sequence[str]) -> Iterator[Path]:
-    """The Python files that pytest may come upon."""
-    patterns = config.getini("python_files")
-    skipped = config.getini("norecursedirs")
-    for argument in arguments:
-        path = config.invocation_params.dir / argument.partition("::")[0]
-        if path.is_file():
-            yield path
-            continue
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(each for each in folders if not any(fnmatch(each, pattern) for pattern in skipped))
-            yield from (
-                Path(folder, name)
-                for name in sorted(names)
-                if name.endswith(".py") and any(fnmatch(name, pattern) for pattern in patterns)
-            )
-
-
-class _Told:
-    """Progress, as lines of the terminal reporter."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-
-    def step(self, doing: str) -> Any:
-        from contextlib import nullcontext
-
-        self.note(doing)
-        return nullcontext()
-
-    def note(self, message: str) -> None:
-        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None and self.config.getoption("verbose") >= 0:
-            reporter.ensure_newline()
-            reporter.write_line(f"envbuild: {message}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +22,14 @@ from _pytest.outcomes import Skipped
 
 from envbuild.pytest_plugin import marks
 from envbuild.pytest_plugin.environments import Environment, located
+from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter
 
     from envbuild.pytest_plugin.nodes import InsideTest
+    from envbuild.pytest_plugin.passed import Passed
     from envbuild.pytest_plugin.starting import Starter
 
     Following = InsideTest | None | Literal["more"]
@@ -89,8 +91,16 @@ class Test:
         ours = [each for each in self.marks if each[0] == marks.NAME]
         if not ours:
             return None
+        if self.wrong:
+            return ()
         nearest = max(each[3] for each in ours)
         return tuple(spec for each in ours if each[3] == nearest for spec in each[1])
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with its marks; empty if they are as they should be."""
+        ours = (each for each in self.marks if each[0] == marks.NAME)
+        return next((reason for _, args, kwargs, _ in ours if (reason := marks.wrong(args, kwargs))), "")
 
 
 class Inside:
@@ -102,7 +112,6 @@ class Inside:
     :param files: those to be collected there; ``None`` for what pytest was asked for.
     :param limit: the seconds that a test may take.
     :ivar inis: the settings that the pytest inside knows.
-    :ivar lost: why there is nothing to be had from it; empty if there is.
     """
 
     def __init__(
@@ -123,11 +132,17 @@ class Inside:
         self.everywhere = everywhere
         self.files = files
         self.inis: list[str] = []
+        self.passed: Passed | None = None
         self._limit = limit
+        # A debugger's prompt comes when all before it has been told.
+        is_debugged = config.getoption("usepdb", False) or config.getoption("trace", False)
+        self._ahead = 1 if is_debugged or at_once(config) else _AHEAD
         self._starter = starter
-        self._ahead = 1 if at_once(config) else _AHEAD
         self._worker: Worker | None = None
-        self.lost = ""
+        self._lost = ""
+        self._has_refused = False
+        self._is_ending = False
+        self._is_debugged = False
         self._is_collected = False
         self._errors: dict[str, str] = {}
         self._skips: dict[str, tuple[str, int, str]] = {}
@@ -149,20 +164,72 @@ class Inside:
         if self._worker is None and not self._is_collected:
             self._worker = self._starter.start(self.environment, self.files, list(self._crashed))
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the worker has come to an end before it had collected anything."""
+        self._collect()
+        return bool(self._lost)
+
+    def refusal(self) -> str:
+        """Why pytest did not begin there at all; empty if it did."""
+        self._collect()
+        return f"{self._lost}\n(inside {self.environment})" if self._has_refused else ""
+
     def paths(self) -> set[Path]:
         """The files of which the worker has anything to say."""
         self._collect()
         said = (*self._tests, *self._errors, *self._skips, *self._crashed)
         return {self.config.rootpath / each for each in said}
 
-    def tests(self, path: Path) -> list[Test]:
+    def include(self, files: Sequence[str]) -> None:
+        """Have the worker collect these files too; it has run nothing yet.
+
+        :param files: all that it is to collect.
+        :raises WorkerLost: it cannot be started again.
+        """
+        self.ask_to_finish()
+        self.finish()
+        self.files = files
+        self._tests.clear()
+        self._is_collected = False
+        self._lost = ""
+        self.begin()
+
+    def place(self, item: Any) -> int:
+        """A test's place in the order that the worker has."""
+        return self._numbers[item.test.key]
+
+    def has_collected(self, path: Path) -> bool:
+        """Whether the worker could collect a file."""
+        try:
+            self.tests(path)
+        except (pytest.Collector.CollectError, pytest.skip.Exception):
+            return False
+        return True
+
+    def others(self, path: Path) -> list[str]:
+        """All environments that tests of a file name, as `located` gives them."""
+        self._collect()
+        folders = (path.parent, self.config.rootpath)
+        tests = self._tests.get(str(path), ())
+        named = dict.fromkeys(spec for test in tests for spec in test.specs or ())
+        return list(dict.fromkeys(located(spec, *folders) for spec in named))
+
+    def wrong(self, path: Path) -> list[str]:
+        """What is wrong with the marks of tests of a file."""
+        self._collect()
+        tests = self._tests.get(str(path), ())
+        return [f"{path}:{(test.location[1] or 0) + 1}: {test.wrong}" for test in tests if test.wrong]
+
+    def tests(self, path: Path, only: Container[str] | None = None) -> list[Test]:
         """The tests of a file that are for this environment.
 
+        :param only: the names of tests that are known to be; ``None`` to go by their marks.
         :raises CollectError: the file, or something above it, could not be collected.
         """
         self._collect()
-        if self.lost:
-            raise pytest.Collector.CollectError(self.lost)
+        if self._lost:
+            raise pytest.Collector.CollectError(f"{self._lost}\n(inside {self.environment})")
         for place in (path, *path.parents):
             name = place.relative_to(self.config.rootpath).as_posix() if self._is_below(place) else str(place)
             name = "" if name == "." else name
@@ -172,18 +239,29 @@ class Inside:
                 raise pytest.Collector.CollectError(f"{self._errors[name].rstrip()}\n(inside {self.environment})")
             if name in self._skips:
                 raise SkippedInside(self._skips[name])
-        return [test for test in self._tests.get(str(path), ()) if self.is_for(test)]
+        tests = self._tests.get(str(path), ())
+        return [test for test in tests if (self.is_for(test) if only is None else test.nodeid in only)]
 
     def _is_below(self, place: Path) -> bool:
         return self.config.rootpath in (place, *place.parents)
+
+    def all_tests(self) -> list[Test]:
+        """What the worker has collected, whichever environment it is for."""
+        return [test for tests in self._tests.values() for test in tests]
 
     def is_for(self, test: Test) -> bool:
         """Whether a test is to run in this environment."""
         specs = test.specs
         if specs is None:
-            return self.everywhere
+            return self.everywhere and not FIXTURES.intersection(test.fixtures)
         folders = (Path(test.path).parent, self.config.rootpath)
         return any(located(spec, *folders) == self.spec for spec in specs)
+
+    def leaves_out(self, path: Path) -> bool:
+        """Whether the file has tests without a mark that run outside all the same, for they ask for our fixtures."""
+        self._collect()
+        tests = self._tests.get(str(path), ())
+        return self.everywhere and any(test.specs is None and not self.is_for(test) for test in tests)
 
     def _collect(self) -> None:
         while not self._is_collected:
@@ -191,9 +269,9 @@ class Inside:
                 self.begin()
                 self._take(self._said("collected"))
             except WorkerLost as error:
-                self._lose()
-                if self._collecting is None:
-                    self.lost = f"{error}\n(inside {self.environment})"
+                self.kill()
+                if self._collecting is None or self._has_refused:
+                    self._lost = str(error)
                 else:
                     # The others can be collected without the file that was its end.
                     self._crashed[self._collecting], self._collecting = str(error), None
@@ -236,7 +314,7 @@ class Inside:
                 yield self._report(item, message[1])
                 worker.send("report")
         except WorkerLost as error:
-            self._lose()
+            self.kill()
             yield self._crash(item, str(error), started)
             return
         del self._outstanding[item.test.key]
@@ -273,7 +351,9 @@ class Inside:
         :raises WorkerLost: it will say nothing more.
         """
         while self._worker is not None:
-            message = self._worker.receive(self._limit, more=len(self._outstanding) > _AHEAD // 4)
+            limit = None if self._is_debugged else self._limit
+            message = self._worker.receive(limit, more=len(self._outstanding) > _AHEAD // 4)
+            self._is_debugged = False
             if message[0] in kinds:
                 return message
             self._heed(message)
@@ -299,18 +379,35 @@ class Inside:
                 self._worker.send("paused")
             case ["stop", reason]:
                 self._told.append(reason)
+            case ["debugging"]:
+                # However long somebody thinks.
+                self._is_debugged = True
             case ["exit", reason, code]:
+                self._is_ending = True
                 pytest.exit(reason, code)
             case ["interrupted"]:
+                self._is_ending = True
                 raise KeyboardInterrupt
+            case ["refused", text]:
+                self._has_refused = True
+                raise WorkerLost(text)
             case ["failed", text]:
                 raise WorkerLost(f"pytest cannot go on there: {text}")
+            case _ if self.passed is not None:
+                self.passed.hear(self, message)
 
-    def _lose(self) -> None:
+    def kill(self) -> None:
+        """End the worker at once."""
         if self._worker is not None:
             self._worker.kill()
         self._worker = None
         self._outstanding = {}
+
+    def interrupt(self) -> None:
+        """Have the worker stop what it is doing, and tear down."""
+        if self._worker is not None and not self._is_ending:
+            self._is_ending = True
+            self._worker.interrupt()
 
     def stop_asked(self) -> str:
         """Why something inside wants no more tests to be run; empty if nothing does."""
@@ -331,7 +428,7 @@ class Inside:
         worker, self._worker = self._worker, None
         trouble = ""
         for message in worker.finish(self._limit or _FINISHING):
-            if message[0] == "failed":
+            if message[0] == "failed" and not self._is_ending:
                 trouble = message[1]
             elif message[0] == "warning":
                 self._warn(message[1])

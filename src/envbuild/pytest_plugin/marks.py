@@ -8,8 +8,9 @@ gives to such marks, or to what is in them, are followed; what is worked out whe
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 NAME = "envbuild"
 
@@ -21,14 +22,34 @@ class Marked:
     :param specs: all environments that are named, in the order of the text, each once.
     :param whole: whether ``pytestmark`` names one, so that no test of the module is to run outside.
     :param every: whether there is a mark on each test that can be seen.
+    :param lines: where each environment is named first.
+    :param wrong: what is wrong with marks, each with its line.
     """
 
     specs: tuple[str, ...] = ()
     whole: bool = False
     every: bool = False
+    lines: Mapping[str, int] = field(default_factory=dict)
+    wrong: tuple[tuple[int, str], ...] = ()
 
 
 NOTHING = Marked()
+
+
+def wrong(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """Say what is wrong with a mark that has these arguments; nothing if it is as it should be.
+
+    >>> wrong(("environment.yml",), {})
+    ''
+    >>> print(wrong((7,), {}))
+    the mark 'envbuild' takes environments as texts, and 7 is none
+    """
+    if kwargs:
+        return f"the mark {NAME!r} takes environments, and no {', '.join(f'{name}=' for name in kwargs)}"
+    others = [each for each in args if not isinstance(each, str) or not each.strip()]
+    if others:
+        return f"the mark {NAME!r} takes environments as texts, and {others[0]!r} is none"
+    return "" if args else f'the mark {NAME!r} names no environment: @pytest.mark.{NAME}("environment.yml")'
 
 
 def read(source: bytes, is_test: Callable[[str], bool]) -> Marked:
@@ -54,6 +75,9 @@ class _Reader:
         self.module = module
         self.is_test = is_test
         self.values: dict[str, ast.expr] = {}
+        self.lines: dict[str, int] = {}
+        self.wrong: dict[tuple[int, str], None] = {}
+        self.is_open = False
         for statement in module.body:
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
@@ -69,7 +93,14 @@ class _Reader:
         for specs in self._tests(self.module.body):
             found |= dict.fromkeys(specs or ())
             every = every and specs is not None
-        return Marked(specs=tuple(found), whole=whole is not None, every=whole is not None or (every and bool(found)))
+        return Marked(
+            specs=tuple(found),
+            # Where something is not seen, it takes the import of the module to know.
+            whole=whole is not None and not self.is_open,
+            every=not self.is_open and (whole is not None or (every and bool(found or self.wrong))),
+            lines=self.lines,
+            wrong=tuple(self.wrong),
+        )
 
     def _tests(self, body: list[ast.stmt], above: tuple[str, ...] | None = None) -> Iterator[tuple[str, ...] | None]:
         """For each test the environments that its nearest mark names; ``None`` for one that has no mark."""
@@ -96,10 +127,11 @@ class _Reader:
     def _specs_in(self, expression: ast.expr | None, depth: int = 0) -> tuple[str, ...] | None:
         """The environments that a mark, or a list of marks, names; ``None`` if there is none of ours in it."""
         match expression:
-            case ast.Call(func=ast.Attribute(attr=attribute, value=owner), args=args) if attribute == NAME and _is_mark(
-                owner
-            ):
-                return tuple(spec for each in args for spec in self._texts(each))
+            case ast.Attribute(attr=attribute, value=owner) if attribute == NAME and _is_mark(owner):
+                self.wrong[expression.lineno, wrong((), {})] = None
+                return ()
+            case ast.Call(func=ast.Attribute(attr=attribute, value=owner)) if attribute == NAME and _is_mark(owner):
+                return self._named(expression)
             case ast.List(elts=elements) | ast.Tuple(elts=elements):
                 found = [specs for each in elements if (specs := self._specs_in(each, depth)) is not None]
                 return tuple(spec for specs in found for spec in specs) if found else None
@@ -107,17 +139,39 @@ class _Reader:
                 return self._specs_in(self.values[name], depth + 1)
         return None
 
+    def _named(self, mark: ast.Call) -> tuple[str, ...]:
+        """The environments that a mark names, as far as can be seen."""
+        seen: list[Any] = [each.value for each in mark.args if isinstance(each, ast.Constant)]
+        kwargs = {each.arg: None for each in mark.keywords if each.arg}
+        if kwargs or len(seen) == len(mark.args):
+            reason = wrong(seen, kwargs)
+            if reason and not any(each.arg is None for each in mark.keywords):
+                self.wrong[mark.lineno, reason] = None
+                return ()
+        texts = [tuple(self._texts(each)) for each in mark.args]
+        if not texts or not all(texts):
+            self.is_open = True
+        named = tuple(spec for each in texts for spec in each)
+        for spec in named:
+            self.lines.setdefault(spec, mark.lineno)
+        return named
+
     def _texts(self, expression: ast.expr, depth: int = 0) -> Iterator[str]:
         match expression:
             case ast.Constant(value=str() as text):
                 yield text
             case ast.Starred(value=value):
-                yield from self._texts(value, depth)
-            case ast.List(elts=elements) | ast.Tuple(elts=elements):
-                for each in elements:
-                    yield from self._texts(each, depth)
+                yield from self._many(value)
             case ast.Name(id=name) if name in self.values and depth < len(self.values):
                 yield from self._texts(self.values[name], depth + 1)
+
+    def _many(self, expression: ast.expr, depth: int = 0) -> Iterator[str]:
+        match expression:
+            case ast.List(elts=elements) | ast.Tuple(elts=elements):
+                for each in elements:
+                    yield from self._texts(each)
+            case ast.Name(id=name) if name in self.values and depth < len(self.values):
+                yield from self._many(self.values[name], depth + 1)
 
 
 def _is_mark(expression: ast.expr) -> bool:

@@ -6,7 +6,7 @@ up, and tests run, in the worker.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,18 +19,22 @@ if TYPE_CHECKING:
 
 
 class InsideFile(pytest.File):
-    """The tests of one file in one environment."""
+    """The tests of one file in one environment.
 
-    def __init__(self, *, inside: Inside, **options: Any) -> None:
+    :param only: the names of those that are wanted; ``None`` for all that are for the environment.
+    """
+
+    def __init__(self, *, inside: Inside, only: Container[str] | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.inside = inside
+        self.only = only
 
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
         """Ask the worker for the tests.
 
         :raises CollectError: it could not collect the file.
         """
-        yield from _nodes(self, self.inside.tests(self.path), 0)
+        yield from _nodes(self, self.inside.tests(self.path, self.only), 0)
 
     def __repr__(self) -> str:
         return f"<Module {self.name}>"
@@ -80,7 +84,7 @@ class InsideTest(pytest.Item):
 
     def __init__(self, *, inside: Inside, test: Test, parent: Any, **options: Any) -> None:
         name = named(test.name, inside.label)
-        # Read from its text, as the cache of pytest does; its own way would take the brackets for part of the name.
+        # As a text: pytest makes of it what it makes of a name that it has noted in an earlier session.
         super().__init__(name=name, parent=parent, nodeid=f"{parent.nodeid}::{name}", **options)
         self.inside = inside
         self.test = test

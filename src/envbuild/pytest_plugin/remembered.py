@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from envbuild.workspace import Workspace
 
 
-def recall(spec: str, label: str, wanted: tuple[str, ...], held: ExitStack) -> Environment | None:
+def recall(root: str, spec: str, label: str, wanted: tuple[str, ...], held: ExitStack) -> Environment | None:
     """The environment that ``spec`` means, if that is known and nothing has changed.
 
+    :param root: the folder of the workspace.
     :param label: what it is called now.
     :param held: keeps it, and what it is lent, from being collected.
     """
     from envbuild.pytest_plugin.environments import Environment
 
-    root = layout.workspace_root()
     try:
         text = Path(_place(root, spec, wanted)).read_text(encoding="utf-8")
         known: dict[str, Any] = json.loads(text)

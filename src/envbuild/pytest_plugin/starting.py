@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
+from envbuild.pytest_plugin import terminal
 from envbuild.pytest_plugin.environments import Environment
 from envbuild.pytest_plugin.inside import at_once
+from envbuild.pytest_plugin.passed import Passed
 from envbuild.pytest_plugin.worker import Worker
 
 _OUTSIDE: dict[str, Any] = {
@@ -42,18 +44,37 @@ class Starter:
 
     :param options: those of the command line, as far as they are known.
     :param inis: the settings that only the plugin outside knows.
+    :param passed_on: the options that only a conftest.py inside knows.
+    :param has_terminal: whether there is somebody to talk to debuggers.
+    :param passed_on: the options that only a conftest.py inside knows.
     """
 
-    def __init__(self, config: pytest.Config, options: argparse.Namespace, inis: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: pytest.Config,
+        options: argparse.Namespace,
+        inis: Sequence[str],
+        passed_on: Sequence[str],
+        *,
+        has_terminal: bool,
+    ) -> None:
         self.config = config
         self.options = options
+        self.passed_on = passed_on
+        self.has_terminal = has_terminal
         self.inis = inis
+        self.passed: Passed | None = None
         self._folders = 0
         self._early: dict[str, tuple[Worker, Sequence[int]]] = {}
 
+    @property
+    def can_debug(self) -> bool:
+        """Whether somebody can talk to a debugger in a worker."""
+        return self.has_terminal and not self._wrapper
+
     def start_early(self, environment: Environment) -> None:
         """Start a worker, which imports pytest while this one is still being set up; `start` makes use of it."""
-        self._early[environment.id] = self._worker(environment)
+        self._early[environment.label] = self._worker(environment)
 
     def close(self) -> None:
         """End what was started early for nothing."""
@@ -68,8 +89,13 @@ class Starter:
         :param ignored: files that are not to be collected.
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
-        worker, passed = self._early.pop(environment.id) if environment.id in self._early else self._worker(environment)
-        worker.send("start", self._message(files, ignored, passed))
+        worker, passed = (
+            self._early.pop(environment.label) if environment.label in self._early else self._worker(environment)
+        )
+        message = self._message(files, ignored, passed)
+        if self.passed is not None:
+            message["seen"] = self.passed.seen(environment, message["options"])
+        worker.send("start", message)
         return worker
 
     def _worker(self, environment: Environment) -> tuple[Worker, Sequence[int]]:
@@ -84,7 +110,7 @@ class Starter:
                 {name: value for name, value in environment.process_variables.items() if not _is_ours(name)},
                 self.config.invocation_params.dir,
                 environment.lent,
-                masked=environment.masked,
+                secrets=environment.masked,
                 heard=heard,
                 passed=passed,
             )
@@ -101,14 +127,14 @@ class Starter:
         config = self.config
         invoked = config.invocation_params.dir
         plugins = list(config.option.plugins or ())
-        settings = ["-c", str(config.inipath)] if config.inipath else []
+        settings = ["--rootdir", str(config.rootpath), *(("-c", str(config.inipath)) if config.inipath else ())]
         blocked = [word for each in plugins if each.startswith("no:") for word in ("-p", each)]
         arguments = [each.partition("::")[0] for each in config.args] if files is None else list(files)
         return {
             "directory": str(invoked),
             # As with `pytest`, unless it was `python -m pytest`, which has the folder first.
             "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
-            "args": ["--rootdir", str(config.rootpath), *settings, *blocked, "-p", "no:envbuild", "--", *arguments],
+            "args": [*settings, *blocked, "-p", "no:envbuild", *self.passed_on, "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
             "options": self._options(ignored),
             "inis": list(self.inis),
@@ -121,7 +147,7 @@ class Starter:
             "pause": bool(config.getoption("maxfail") or config.getoption("stepwise", False)),
             "at_once": at_once(config),
             "stdout": passed[0] if passed else None,
-            "terminal": None,
+            "terminal": terminal.PATH if self.can_debug else None,
             "wrapped": bool(self._wrapper),
             "coverage": self._coverage(),
             "junit": config.getini("junit_family") if config.getoption("xmlpath") else None,

@@ -14,12 +14,14 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from envbuild import EnvbuildError, inside_path
+from envbuild.pytest_plugin import terminal
+from envbuild.pytest_plugin.masking import masked, masked_in
 
 _LENGTH = struct.Struct(">I")
 
@@ -60,7 +62,7 @@ class Worker:
     :param variables: all environment variables of the process.
     :param folder: where it is started.
     :param lent: folders that come last on its path.
-    :param masked: values that are not to appear in what it says.
+    :param secrets: values that are not to appear in what it says.
     :param heard: whether what it prints itself goes where ours goes; else it is kept for `last_words`.
     :param passed: descriptors that it is to have too.
     :raises WorkerLost: it cannot be started.
@@ -73,11 +75,12 @@ class Worker:
         folder: Path,
         lent: Sequence[str],
         *,
-        masked: Iterable[str] = (),
+        secrets: Collection[str] = (),
         heard: bool = False,
         passed: Sequence[int] = (),
     ) -> None:
-        self._masks = [json.dumps(each)[1:-1].encode() for each in masked]
+        self._secrets = list(secrets)
+        self._masks = [json.dumps(each)[1:-1].encode() for each in secrets]
         self._buffer = bytearray()
         self._heard = 0.0
         self._said = None if heard else tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the worker
@@ -92,6 +95,8 @@ class Worker:
                 cwd=folder,
                 pass_fds=passed,
                 bufsize=0,
+                # Ctrl-C is for us; what it means for the worker, we say.
+                process_group=0,
             )
         except OSError as error:
             raise WorkerLost(f"{command[0]} cannot be started: {error.strerror}") from error
@@ -128,9 +133,9 @@ class Worker:
         if length > _MOST:
             raise WorkerLost(f"the worker says what is no message{self._ended()}{self.last_words()}")
         data = bytes(self._take(length, until))
-        for mask in self._masks:
-            data = data.replace(mask, b"***")
         message: list[Any] = json.loads(data)
+        if any(mask in data for mask in self._masks):
+            message[1:] = masked_in(message[1:], self._secrets)
         return message
 
     def _take(self, count: int, until: float | None) -> bytearray:
@@ -174,17 +179,26 @@ class Worker:
             return ""
         self._said.seek(0)
         text = self._said.read().decode(errors="replace").strip()
-        for mask in self._masks:
-            text = text.replace(json.loads(b'"' + mask + b'"'), "***")
+        text = masked(text, self._secrets)
         _, fatal, behind = text.rpartition(_FATAL)
         if fatal:
             text = (fatal + behind.partition(_PYTEST)[0].rpartition("\n")[0])[:_LAST_WORDS]
         text = text[-_LAST_WORDS:]
         return f"\n{text}" if text else ""
 
+    def interrupt(self) -> None:
+        """Have it stop what it is doing, and tear down; what it has started hears of it too, as after Ctrl-C."""
+        self._signal(signal.SIGINT)
+
+    def _signal(self, number: int) -> None:
+        # Not even of one that has just ended is the number another's, until it has been waited for.
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
     def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
+        """End it at once, with what it has started."""
+        self._signal(signal.SIGKILL)
         self._process.wait()
         self._close()
 
@@ -192,19 +206,24 @@ class Worker:
         """Wait for it to end in good order, as it was asked to, and end it if it has not after ``grace`` seconds.
 
         :returns: what it said on the way.
+        :raises KeyboardInterrupt: somebody would not wait for that; it has ended all the same.
         """
         heard: list[list[Any]] = []
         try:
-            while not heard or heard[-1][0] not in ("finished", "failed"):
+            while not heard or heard[-1][0] not in ("finished", "failed", "refused"):
                 heard.append(self.receive(grace))
             self._process.wait(grace)
         except (WorkerLost, subprocess.TimeoutExpired):
-            self._process.kill()
+            self._signal(signal.SIGKILL)
+        except KeyboardInterrupt:
+            self.kill()
+            raise
         self._process.wait()
         self._close()
         return heard
 
     def _close(self) -> None:
+        terminal.reclaim(self._process.pid)
         for stream in (*self._streams, self._said):
             if stream is not None:
                 with suppress(OSError):

@@ -164,5 +164,5 @@ def _without_form(form: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         elif value is not None and not isinstance(value, (str, int, bool)):
             yield place, f"put quotes around it: {value!s} is neither a text nor a whole number"
 
-    for key in ("docker", "gpu", "spark", "azure"):
+    for key in ("docker", "gpu", "spark", "azure", "plugins"):
         yield from walk(form.get(key), key)

@@ -40,6 +40,9 @@ _OURS = "envbuild"
 
 _DEEPEST = 150
 
+_KEPT_PARTS = ("gpu", "docker", "spark", "azure", "plugins")
+"""The parts of a definition that are kept as they were written."""
+
 _LIBRARIES = ("egg_libraries", "jar_libraries", "maven_libraries", "pypi_libraries", "rcran_libraries")
 
 
@@ -305,7 +308,7 @@ def _beyond(environment: Environment) -> dict[str, Any]:
         "asOf": str(environment.as_of) if environment.as_of else None,
         "source": list(kept.get("source", ())),
         "pylock": str(kept["pylock"]) if "pylock" in kept else None,
-        **{name: kept.get(name) for name in ("gpu", "docker", "spark", "azure")},
+        **{name: kept.get(name) for name in _KEPT_PARTS},
     }
     return {name: value for name, value in found.items() if value}
 
@@ -322,7 +325,7 @@ def _read_beyond(part: _Part, environment: Environment) -> None:
         pylock = PylockFile.parse(part.form["pylock"]) if "pylock" in part else None
     except ValueError as error:
         raise UserErrorException(f"{_OURS}: {error}") from error
-    kept: dict[str, Any] = {name: dict(part.part(name).form) for name in ("gpu", "docker", "spark", "azure")}
+    kept: dict[str, Any] = {name: dict(part.part(name).form) for name in _KEPT_PARTS}
     kept |= {"source": tuple(part.list("source")), "pylock": pylock}
     environment._kept = {name: value for name, value in kept.items() if value}
 

@@ -62,6 +62,7 @@ def definition_of(environment: Environment) -> Definition:
         "gpu": (kept.get("gpu") or ALL_GPUS) if environment.docker.gpu_support else None,
         "spark": _as_written(environment.spark.to_spark(), kept.get("spark", {})),
         "azure": azure_of(environment),
+        "plugins": kept.get("plugins"),
     }
     with user_errors():
         return assemble(asked, form, at, **({"pylock": kept["pylock"]} if kept.get("pylock") else {}))
@@ -140,6 +141,7 @@ def fill(environment: Environment, definition: Definition) -> None:
         "docker": _fill_docker(environment, definition),
         "spark": _fill_spark(environment, forms.plain(definition.spark)),
         "azure": _fill_azure(environment, forms.plain(definition.azure)),
+        "plugins": forms.plain(definition.plugins),
     }
     environment._kept = {name: value for name, value in kept.items() if value}
 

@@ -26,7 +26,10 @@ and the worker::
     ["warning", {…}]
     ["property", NAME, VALUE]  ["attribute", NAME, VALUE]    for a JUnit report: of the suite, or of the test at hand
     ["written", TEXT]             what plugins write to the terminal
+    ["debugging"]                 somebody is talking to a debugger, which may take any time
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
+    ["seen", …]  ["bases", …]  ["needs", …]  ["unsure", …]       see `seen.py`, where that is asked for
+    ["refused", TEXT]             pytest does not begin: what it was asked for cannot be
     ["failed", TEXT]              pytest cannot go on
     ["finished"]
 """
@@ -38,9 +41,11 @@ import io
 import json
 import os
 import select
+import signal
 import struct
 import sys
 import traceback
+import types
 
 _LENGTH = struct.Struct(">I")
 
@@ -109,8 +114,9 @@ def main():
             return
         asked = message[1]
         _settle(asked)
+        watcher = _watching(line, asked.get("seen"))
         measured = _measuring(asked.get("coverage"))
-        _test(line, asked)
+        _test(line, asked, watcher)
     except BaseException:  # noqa: BLE001  whatever it is, only the other side can tell anybody
         line.send("failed", _last_traceback())
     else:
@@ -135,12 +141,48 @@ def _settle(asked):
     if asked.get("stdout") is not None:
         os.dup2(asked["stdout"], 1)
         sys.stdout.reconfigure(line_buffering=True)
-    if asked.get("terminal"):
-        for descriptor in (0, 1):
-            _redirect(asked["terminal"], descriptor)
+    elif asked.get("terminal"):
+        _redirect(asked["terminal"], 1)
     sys.path[:0] = asked["path"]
     sys.dont_write_bytecode = asked["dont_write_bytecode"]
     sys.argv = asked["argv"]
+
+
+class Terminal:
+    """The terminal, which belongs to whoever debugs while they do.
+
+    A process that it does not belong to is stopped when it reads from it, and Ctrl-C is not for it.
+
+    :param path: where it is opened; `None` if there is nobody to talk to.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self._before = None
+
+    def take(self):
+        """Have it, and read from it."""
+        _redirect(self.path, 0)
+        owner = os.tcgetpgrp(0)
+        if owner != os.getpgrp():
+            self._before = owner
+            self._give(os.getpgrp())
+
+    def give_back(self):
+        """Give it back, if it was taken."""
+        if self._before is not None:
+            self._give(self._before)
+            self._before = None
+
+    def _give(self, group):
+        opened = os.open(self.path, os.O_RDWR)
+        # Who does this in the background is stopped otherwise.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTTOU])
+        try:
+            os.tcsetpgrp(opened, group)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(opened)
 
 
 def _redirect(path, descriptor):
@@ -148,6 +190,16 @@ def _redirect(path, descriptor):
     os.dup2(opened, descriptor)
     if opened > 2:
         os.close(opened)
+
+
+def _watching(line, options):
+    """Begin to see what tests depend on, if that is asked for: by the program that comes with it."""
+    if not options:
+        return None
+    names = {"__name__": "envbuild seen"}
+    # By these words Python knows that a warning about an import is for whoever imports, not for a call in between.
+    exec(compile(options["program"], "<envbuild seen importlib _bootstrap>", "exec"), names)  # noqa: S102
+    return names["watching"](line.send, options["root"], options["ignored"])
 
 
 def _measuring(options):
@@ -161,7 +213,7 @@ def _measuring(options):
     return measured
 
 
-def _test(line, asked):
+def _test(line, asked, watcher):
     """Have pytest collect, and run what the plugin asks for."""
     import pytest
     from _pytest.config import UsageError, get_config
@@ -175,6 +227,9 @@ def _test(line, asked):
     config = get_config(args)
     worker = Worker(line, asked)
     config.pluginmanager.register(worker, "envbuild-worker")
+    config.pluginmanager.register(_only_outside(pytest), "envbuild-only-outside")
+    if watcher is not None:
+        config.pluginmanager.register(watcher, "envbuild-watcher")
     # By this, other plugins know that what they print or write is somebody else's to print or write.
     config.workerinput = asked["workerinput"]
     config.option.__dict__.update(asked["options"])
@@ -184,7 +239,30 @@ def _test(line, asked):
             config.pluginmanager.import_plugin(name, consider_entry_points=True)
         config.hook.pytest_cmdline_main(config=config)
     except UsageError as error:
-        line.send("failed", "\n".join(str(each) for each in error.args))
+        line.send("refused", "\n".join(str(each) for each in error.args))
+
+
+def _only_outside(pytest):
+    """Make a plugin with fixtures that say why the ones of their names are not here."""
+
+    def envbuild_environment():
+        """Not here: environments are built by the pytest outside."""
+        pytest.fail(_ONLY_OUTSIDE % "envbuild_environment", pytrace=False)
+
+    def envbuild_workspace():
+        """Not here: runs are recorded by the pytest outside."""
+        pytest.fail(_ONLY_OUTSIDE % "envbuild_workspace", pytrace=False)
+
+    plugin = types.ModuleType("envbuild-only-outside")
+    plugin.envbuild_environment = pytest.fixture(scope="session")(envbuild_environment)
+    plugin.envbuild_workspace = pytest.fixture(envbuild_workspace)
+    return plugin
+
+
+_ONLY_OUTSIDE = (
+    "the fixture %s is for tests that run outside, and this one runs inside an environment, where there is no envbuild "
+    "to build or record anything: take the mark 'envbuild' from the test, and name the fixture among its arguments"
+)
 
 
 class _Terminal(io.TextIOBase):
@@ -243,6 +321,7 @@ class Worker:
     def __init__(self, line, asked):
         self.line = line
         self.asked = asked
+        self.terminal = Terminal(asked.get("terminal"))
         self.config = None
         self.waiting = collections.deque()
         self.failed = False
@@ -264,7 +343,7 @@ class Worker:
             writer = reporter._tw  # noqa: SLF001
             writer.fullwidth = self.asked["width"]
             writer.hasmarkup = self.asked["markup"]
-            if self.asked["stdout"] is None and not config.option.usepdb:
+            if self.asked["stdout"] is None and not getattr(config.option, "usepdb", False):
                 writer._file = _Terminal(self.line, self.asked["encoding"])  # noqa: SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
@@ -336,7 +415,6 @@ class Worker:
             _, number, follows = self.waiting.popleft()
             self._run(session, number, follows)
             if session.shouldstop or session.shouldfail:
-                self.line.send("stop", str(session.shouldstop or session.shouldfail))
                 break
         return True
 
@@ -358,16 +436,36 @@ class Worker:
         try:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._following(session, follows))
         except Exit as error:
+            self.terminal.give_back()
             self.line.send("exit", str(error.msg), error.returncode)
             raise
         except KeyboardInterrupt:
+            self.terminal.give_back()
             self.line.send("interrupted")
             raise
-        if self.failed and self.asked["pause"]:
+        self.terminal.give_back()
+        if session.shouldstop or session.shouldfail:
+            # Before it could be told to run another test.
+            self.line.send("stop", str(session.shouldstop or session.shouldfail))
+        elif self.failed and self.asked["pause"]:
             # Whether the others are to be run depends on who counts.
             self._ask("paused")
             self.waiting = collections.deque(message for message in self.waiting if message[0] == "finish")
         self.line.send("done", number, self.reports)
+
+    def pytest_enter_pdb(self, config, pdb):  # noqa: ARG002
+        if self.terminal.path is None:
+            capturing = config.pluginmanager.get_plugin("capturemanager")
+            if capturing is not None:
+                capturing.resume()
+            import pytest
+
+            pytest.fail("nobody can be talked to: debugging inside an environment takes a terminal as standard input")
+        self.line.send("debugging")
+        self.terminal.take()
+
+    def pytest_leave_pdb(self):
+        self.terminal.give_back()
 
     def _following(self, session, follows):
         if follows is None:
@@ -478,6 +576,9 @@ def _described(item, file_type):
 
 def _mark(node, mark, chain):
     args, kwargs = mark.args, mark.kwargs
+    if mark.name == "envbuild":
+        args = [each if isinstance(each, str) else [repr(each)] for each in args]
+        kwargs = dict.fromkeys(kwargs)
     if mark.name == "parametrize" or not _is_plain(args) or not _is_plain(kwargs):
         # Nobody selects tests by these, and what they hold need not exist outside.
         args, kwargs = (), {}

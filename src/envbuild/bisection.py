@@ -1,0 +1,498 @@
+"""Bisecting: which change of packages breaks a command, found by running it in environments in between two locks.
+
+`bisect` runs the command in both environments, then in mixtures of them (`envbuild.mixture`) that `envbuild.culprits`
+asks for. Every one of them is locked, built and recorded as any other, so it is reused, can be run again by its id,
+and is collected when nobody needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from envbuild import culprits, execution, git, layout, mixture, pipeline, snapshot
+from envbuild.culprits import Changes, Culprits, Verdict
+from envbuild.definition import Definition
+from envbuild.digest import Digest
+from envbuild.errors import BuildFailed, EnvbuildError, LockError, PythonNotFound, TargetError
+from envbuild.explain import fitting_lock
+from envbuild.image import Image
+from envbuild.lock import Lock, read_pylock
+from envbuild.mixture import Distribution, End, Part
+from envbuild.pipeline import Wishes
+from envbuild.platform import Platform
+from envbuild.plugins import Plugins
+from envbuild.progress import QUIET
+from envbuild.project import Project, open_spec
+from envbuild.supervise import visible
+from envbuild.workspace import Workspace
+
+UNKNOWN = 125
+"""The exit code by which a command says that it cannot tell, as for ``git bisect run``."""
+
+_TAIL = 20
+"""How many lines of its output are shown of a command that should have passed."""
+
+_NEVER_BUILT = (BuildFailed, LockError, PythonNotFound)
+"""What makes an environment one that cannot be tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is to be found out.
+
+    :param good: where the command passes: whatever names an environment, or ``LOCK@REVISION`` of git's.
+    :param bad: where it fails.
+    :param directory: the folder that the command is run on, in a copy of its own each time.
+    :param repeat: how often a command that fails is run before that is believed.
+    :param timeout: the seconds after which it counts as having failed.
+    :param experiment: what the runs are gathered under.
+    """
+
+    good: str
+    bad: str
+    command: tuple[str, ...]
+    directory: Path
+    repeat: int = 1
+    timeout: float | None = None
+    experiment: str = "bisect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One environment in which the command was run.
+
+    :param changes: what in it is as in the bad environment, by number.
+    :param id: ``None`` where it could not even be identified.
+    :param reason: why that was the verdict.
+    :param runs: the runs of the command, to be looked at with ``envbuild runs logs``.
+    """
+
+    number: int
+    changes: Changes
+    verdict: Verdict
+    reason: str
+    id: Digest | None = None
+    seconds: float = 0.0
+    exit_code: int | None = None
+    built: bool = False
+    flaky: bool = False
+    runs: tuple[str, ...] = ()
+
+    def to_dict(self, exchanged: tuple[Part, ...]) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "number": self.number,
+            "id": str(self.id) if self.id else None,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "exit_code": self.exit_code,
+            "seconds": self.seconds,
+            "built": self.built,
+            "flaky": self.flaky,
+            "changes": [str(exchanged[each]) for each in sorted(self.changes)],
+            "runs": list(self.runs),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bisection:
+    """What was found.
+
+    :param parts: all that the two environments do not share.
+    :param steps: what was run, in that order; the first two are the two environments themselves.
+    """
+
+    question: Question
+    parts: tuple[Part, ...]
+    culprits: Culprits
+    steps: tuple[Step, ...]
+
+    def at(self, changes: Changes) -> Step:
+        """The step that tried a selection."""
+        return next(each for each in self.steps if each.changes == changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        found, question = self.culprits, self.question
+        last, first = (self.at(each).to_dict(self.parts) for each in (found.good, found.bad))
+        return {
+            "good": {"spec": question.good, "id": str(self.steps[0].id)},
+            "bad": {"spec": question.bad, "id": str(self.steps[1].id)},
+            "command": list(question.command),
+            "experiment": question.experiment,
+            "changes": [_as_dict(each) for each in self.parts],
+            "culprits": [[_as_dict(self.parts[each]) for each in sorted(group)] for group in found.blamed],
+            "needed": [_as_dict(self.parts[each]) for each in sorted(found.needed)],
+            "certain": found.certain,
+            "last_good": last,
+            "first_bad": first,
+            "steps": [each.to_dict(self.parts) for each in self.steps],
+        }
+
+    def __str__(self) -> str:
+        found = self.culprits
+        lines = list(self._verdict())
+        if found.needed:
+            lines.append("together with what cannot be had without:")
+            lines += [f"  {self.parts[each]}" for each in sorted(found.needed)]
+        command = shlex.join(self.question.command)
+        for word, changes in (("last good ", found.good), ("first bad ", found.bad)):
+            step = self.at(changes)
+            identity = step.id.short if step.id else "-"
+            lines.append(f"{word}  {identity}  envbuild run -e {identity} -- {command}")
+        skipped = [each for each in self.steps if each.verdict == "skip"]
+        flaky = sum(each.flaky for each in self.steps)
+        told = f"{len(self.parts)} changes, {len(self.steps)} steps"
+        told += f", {len(skipped)} skipped" if skipped else ""
+        told += f", {flaky} flaky" if flaky else ""
+        lines.append(f"{told}; envbuild runs list --name {self.question.experiment}")
+        return "\n".join(map(visible, (*lines, *self._advice())))
+
+    def _verdict(self) -> Iterator[str]:
+        blamed = [tuple(self.parts[each] for each in sorted(group)) for group in self.culprits.blamed]
+        if not self.culprits.certain:
+            yield "what breaks it is among these; what lies between could not be tried:"
+        elif len(blamed) > 1:
+            yield "only together do these break it:"
+        elif len(blamed[0]) > 1:
+            yield "these break it, and cannot be had one without the other:"
+        else:
+            yield "this breaks it:"
+        for group in blamed:
+            for each in group:
+                yield f"  {each}"
+                if each.kind == "conda" and len(each.changes) > 1:
+                    yield from (f"    {package}" for package in each.packages)
+
+    def _advice(self) -> Iterator[str]:
+        blamed = [self.parts[each] for group in self.culprits.blamed for each in sorted(group)]
+        pins = [pin for each in blamed if (pin := _pin(each))]
+        if pins and self.culprits.certain:
+            which = "one of these" if len(pins) > 1 else "this"
+            yield f"until that is mended, have the definition ask for {which}: {', '.join(pins)}"
+
+
+def _as_dict(part: Part) -> dict[str, Any]:
+    packages = {"packages": list(part.packages)} if part.kind == "conda" else {}
+    return {"kind": part.kind, "name": part.name, "before": part.before, "after": part.after, **packages}
+
+
+def _pin(part: Part) -> str | None:
+    """What a definition can ask for so that a part stays as it was; ``None`` where it says so otherwise."""
+    if part.kind == "python":
+        return f"python {part.before}"
+    change = part.changes[0] if part.kind == "package" else None
+    if change is None or change.before is None or change.before.version is None:
+        return None
+    return f"{part.name}=={change.before.version}"
+
+
+def bisect(
+    question: Question,
+    workspace: Workspace,
+    plugins: Plugins,
+    wishes: Wishes,
+    say: Callable[[str], object] = QUIET.note,
+) -> Bisection:
+    """Find the change between two environments that breaks a command.
+
+    :param say: takes a line for each step.
+    :raises LockError: one of the two cannot be locked, or is not for this machine.
+    :raises EnvbuildError: there is nothing between the two, or the command does not pass in the good one or does not
+        fail in the bad one.
+    :raises KeyboardInterrupt: it, or the command, was stopped; what is known by then has been said.
+    """
+    before, after = (_end(each, workspace, plugins, wishes) for each in (question.good, question.bad))
+    exchanged = mixture.parts(before, after)
+    if not exchanged:
+        raise EnvbuildError(
+            f"{question.good} and {question.bad} are the same environment: there is nothing between them",
+            hint="what makes the difference is the source, its data or the machine",
+        )
+    taken = snapshot.take(snapshot.look(question.directory, workspace.root), workspace.store).digest
+    trials = _Trials(question, exchanged, before, after, taken, workspace, plugins, wishes, say)
+    try:
+        good, bad = trials.ends()
+        before = replace(before, distributions=_installed(good.path))
+        after = replace(after, distributions=_installed(bad.path))
+        found = culprits.search(mixture.ties(exchanged, before, after), trials.verdict)
+    except KeyboardInterrupt:
+        say(trials.so_far())
+        raise
+    return Bisection(question=question, parts=exchanged, culprits=found, steps=tuple(trials.steps))
+
+
+# -- the two ends --------------------------------------------------------------------------------------------
+
+
+def _end(spec: str, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> End:
+    """The environment that ``spec`` means, with its lock.
+
+    :raises LockError: it is for another machine, or was found rather than made.
+    """
+    path, revision = _at_revision(spec)
+    if revision:
+        with workspace.store.scratch("bisect") as scratch:
+            definition, lock = _of_revision(path, revision, scratch, workspace, plugins, wishes)
+    else:
+        project = open_spec(spec, workspace)
+        definition, lock = project.definition, _lock_of(project, workspace, plugins, wishes)
+    if lock.platform != Platform.here():
+        raise LockError(
+            f"{spec} is for {lock.platform}, and this machine is {Platform.here()}",
+            hint="bisect on a machine that it is for",
+        )
+    if lock.is_observed:
+        raise LockError(
+            f"{spec} is an interpreter as it was found, and nothing can be put together from that",
+            hint="bisect between environments that are locked",
+        )
+    return End(definition=definition, lock=mixture.rooted(lock))
+
+
+def _at_revision(spec: str) -> tuple[Path, str]:
+    """A lock's path and the revision that it is meant as of; an empty one where ``spec`` is something else."""
+    place, _, revision = spec.partition("@")
+    path = Path(place)
+    is_file = "/" in place or path.suffix in (".toml", ".lock", ".yml", ".yaml", ".txt")
+    return (path, revision) if is_file and not Path(spec).exists() else (Path(spec), "")
+
+
+def _of_revision(
+    path: Path, revision: str, scratch: Path, workspace: Workspace, plugins: Plugins, wishes: Wishes
+) -> tuple[Definition, Lock]:
+    """The lock that a file held in a commit; a definition of that commit may name files that are not there now."""
+    file = scratch / path.name
+    file.write_text(git.content_at(path, revision), encoding="utf-8")
+    project = open_spec(str(file), workspace)
+    if not project.definition.pylock:
+        raise LockError(f"{path} is no lock", hint=f"name the lock that goes with it: pylock.toml@{revision}")
+    lock = _lock_of(project, workspace, plugins, wishes)
+    local = [str(each) for each in lock.packages if each.artifact.kind == "directory"]
+    if local:
+        raise LockError(
+            f"{path} of {revision} has projects that are here as they are now: {', '.join(local)}",
+            hint=f"lay the commit out, and name the lock there: git worktree add ../then {revision}",
+        )
+    return project.definition, replace(lock, root=path.absolute().parent)
+
+
+def _lock_of(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Lock:
+    source = project.definition.source
+    if project.definition.pylock and source and source.suffix == ".toml":
+        text = source.read_text(encoding="utf-8")
+        if "envbuild" in (read_pylock(text, where=str(source)).tool or {}):
+            # As it stands: other installers would take it for any machine and any patch of its Python.
+            return Lock.parse(text, where=str(source), root=source.absolute().parent)
+    if project.id is not None:
+        found = pipeline.kept_lock(project, workspace, wishes.platform)
+        if found is None:
+            raise LockError(
+                f"{project.id.short} is not for {wishes.platform}", hint="bisect on a machine that it is for"
+            )
+        return found
+    return fitting_lock(project, workspace, plugins, wishes)
+
+
+def _installed(prefix: Path | None) -> Mapping[str, Distribution]:
+    """The Python distributions in a prefix, as they say of themselves."""
+    found: dict[str, Distribution] = {}
+    for site in sorted((prefix or Path()).glob("lib/python3*/site-packages")):
+        for each in metadata.distributions(path=[str(site)]):
+            said = each.metadata
+            if "Name" in said and "Version" in said:
+                found[canonicalize_name(said["Name"])] = Distribution(
+                    name=said["Name"],
+                    version=said["Version"],
+                    requires=tuple(said.get_all("Requires-Dist") or ()),
+                    requires_python=next(iter(said.get_all("Requires-Python") or ()), None),
+                )
+    return found
+
+
+# -- trying --------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Trials:
+    """The environments that have been tried, and how the next one is."""
+
+    question: Question
+    parts: tuple[Part, ...]
+    before: End
+    after: End
+    source: Digest
+    workspace: Workspace
+    plugins: Plugins
+    wishes: Wishes
+    say: Callable[[str], object]
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def everything(self) -> Changes:
+        """All that there is to be exchanged."""
+        return frozenset(range(len(self.parts)))
+
+    def ends(self) -> tuple[Image, Image]:
+        """Run the command in both environments, which have to be good and bad; their images.
+
+        :raises EnvbuildError: they are not.
+        """
+        about = 2 + len(self.parts).bit_length()
+        images = []
+        for changes, wanted in ((frozenset[int](), "good"), (self.everything, "bad")):
+            # What is wrong with these two is for the user to mend, and no reason to skip anything.
+            step = self._step(changes, about, skipped=())
+            if step.verdict != wanted:
+                raise self._refusal(step, wanted)
+            project, _ = self._project(changes)
+            images.append(pipeline.prepare(project, self.workspace, self.plugins, self.wishes).image)
+        return images[0], images[1]
+
+    def verdict(self, changes: Changes, left: int) -> Verdict:
+        """Try a selection."""
+        return self._step(changes, len(self.steps) + 1 + left).verdict
+
+    def so_far(self) -> str:
+        """What is known, for whoever stopped it."""
+        known: dict[Changes, Verdict] = {each.changes: each.verdict for each in self.steps}
+        if "bad" not in known.values() or known.get(frozenset()) != "good":
+            return "stopped before anything was found out"
+        good, bad = culprits.narrowed(known)
+        ids = {each.changes: each.id.short for each in self.steps if each.id}
+        left = [str(self.parts[each]) for each in sorted(bad - good)]
+        return (
+            f"stopped; so far {len(left)} of {len(self.parts)} changes are left: {_listed(left)}\n"
+            f"the nearest: {ids.get(good)} is good, {ids.get(bad)} is bad"
+        )
+
+    def _step(self, changes: Changes, about: int, skipped: tuple[type[EnvbuildError], ...] = _NEVER_BUILT) -> Step:
+        started = time.perf_counter()
+        number = len(self.steps) + 1
+        try:
+            project, identity = self._project(changes)
+            step = self._tried(project, Step(number=number, changes=changes, verdict="skip", reason="", id=identity))
+        except skipped as error:
+            step = Step(number=number, changes=changes, verdict="skip", reason=f"cannot be built: {error}")
+        step = replace(step, seconds=time.perf_counter() - started)
+        self.steps.append(step)
+        self.say(self._told(step, max(about, number)))
+        return step
+
+    def _project(self, changes: Changes) -> tuple[Project, Digest]:
+        """The environment of a selection as a project; its lock is recorded, and that is how its id leads to it."""
+        definition, lock = mixture.mix([self.parts[each] for each in sorted(changes)], self.before, self.after)
+        definition = definition.named(self.question.experiment)
+        identity = pipeline.identify(
+            Project(definition=definition, spec=self.question.experiment), lock, self.workspace, self.plugins
+        )
+        project = Project(definition=definition, spec=str(identity))
+        pipeline.record_resolution(project, lock, identity, self.workspace)
+        return project, identity
+
+    def _tried(self, project: Project, step: Step) -> Step:
+        """Run the command, again while it fails and is to be repeated."""
+        for attempt in range(1, self.question.repeat + 1):
+            with _nowhere() as nothing:
+                try:
+                    outcome = execution.run(
+                        project, self._order(step), self.workspace, self.plugins, self.wishes, (nothing, nothing)
+                    )
+                except TargetError as error:
+                    # It was started in the good environment: this one lacks what it takes.
+                    return replace(step, verdict="bad", reason=str(error))
+            verdict, reason = self._judged(outcome)
+            step = replace(
+                step,
+                verdict=verdict,
+                reason=reason,
+                exit_code=outcome.exit_code,
+                built=step.built or outcome.built,
+                runs=(*step.runs, outcome.run),
+            )
+            if verdict == "good" and attempt > 1:
+                return replace(step, verdict="skip", flaky=True, reason=f"flaky: failed, and passed at try {attempt}")
+            if verdict != "bad":
+                return step
+        return step
+
+    def _order(self, step: Step) -> execution.Order:
+        return execution.Order(
+            command=self.question.command,
+            head=0,
+            source=self.question.directory,
+            snapshot=self.source,
+            experiment=self.question.experiment,
+            known_as=(self.question.experiment, None),
+            limit=self.question.timeout,
+            display_name=f"step {step.number}: {len(step.changes)} of {len(self.parts)} changes",
+        )
+
+    def _judged(self, outcome: execution.Outcome) -> tuple[Verdict, str]:
+        if outcome.end.get("overdue"):
+            return "bad", f"did not end within {self.question.timeout:g} s"
+        if outcome.end["status"] == "Canceled":
+            raise KeyboardInterrupt
+        if outcome.exit_code == UNKNOWN:
+            return "skip", f"exit code {UNKNOWN}: it cannot tell"
+        return ("bad", outcome.end["reason"]) if outcome.exit_code else ("good", "")
+
+    def _refusal(self, step: Step, wanted: str) -> EnvbuildError:
+        question = self.question
+        where, how = (question.good, "pass") if wanted == "good" else (question.bad, "fail")
+        what = f"the command has to {how} in {where}, and it does not"
+        what += f" ({step.reason})" if step.reason else ""
+        run = step.runs[-1] if step.runs else None
+        said = _end_of_log(self.workspace.run_folder(run) / layout.LOG) if run else ""
+        if said:
+            what += f"; the end of what it said:\n{said}"
+        hint = f"envbuild runs logs {run}" if run else "is the package that brings it in the definition?"
+        if step.flaky:
+            hint = "have a command that fails always, or raise --repeat"
+        elif wanted == "bad":
+            hint = "if it fails there elsewhere, that is due to something else than the environment"
+        return EnvbuildError(what, hint=hint)
+
+    def _told(self, step: Step, about: int) -> str:
+        made = [str(self.parts[each]) for each in sorted(step.changes)]
+        what = f"{len(made)} of {len(self.parts)} changes: {_listed(made)}"
+        ends = {frozenset[int](): self.question.good, self.everything: self.question.bad}
+        reason = f" ({step.reason.splitlines()[0]})" if step.reason else ""
+        identity = step.id.short if step.id else "-" * 12
+        head = f"step {step.number} of about {about}: {step.verdict}{reason}"
+        return visible(f"{head}  {identity}  {step.seconds:.2f} s  {ends.get(step.changes, what)}")
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+@contextmanager
+def _nowhere() -> Iterator[int]:
+    """A descriptor that takes what a command prints; its log has it too."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        yield nothing
+    finally:
+        os.close(nothing)
+
+
+def _end_of_log(log: Path) -> str:
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - 8192))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return "\n".join(visible(each.expandtabs()) for each in lines[-_TAIL:])
