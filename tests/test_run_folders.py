@@ -121,7 +121,7 @@ except Exception as error:
     assert other.id in done.stdout
 
 
-@pytest.mark.parametrize("written", ["0", "1", str(os.getpid()), "-1", "x"])
+@pytest.mark.parametrize("written", ["0", "1", pytest.param(str(os.getpid()), id="ours"), "-1", "x"])
 def test_canceling_stops_nobody_but_who_minds_the_run(bench: Bench, core: Core, tmp_path: Path, written: str) -> None:
     run = bench.submit(GATE, tmp_path)
     until((tmp_path / "started").exists, "the script has begun")
