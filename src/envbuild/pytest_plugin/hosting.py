@@ -14,9 +14,10 @@ import pytest
 
 from envbuild import EnvbuildError
 from envbuild.pytest_plugin import marks, placing, selection
+from envbuild.pytest_plugin.collected import SkippedInside
 from envbuild.pytest_plugin.environments import Environments, located
 from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
-from envbuild.pytest_plugin.inside import Inside, SkippedInside
+from envbuild.pytest_plugin.inside import Inside
 from envbuild.pytest_plugin.interrupts import terminated_as_interrupted
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
 from envbuild.pytest_plugin.passed import Passed, passing

@@ -1,33 +1,24 @@
 """Inside: the tests of one session in one environment.
 
-`Inside` has a worker collect them and run them, replaces it when it is lost, and turns what it says into what pytest
-outside understands.
+`Inside` has a worker collect them and run them, and replaces it when it is lost.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-import warnings
 from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
-from _pytest._code.code import TerminalRepr
-from _pytest.junitxml import xml_key
-from _pytest.outcomes import Skipped
 
-from envbuild.pytest_plugin import marks
+from envbuild.pytest_plugin.collected import SkippedInside, Test
 from envbuild.pytest_plugin.environments import Environment, located
 from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
+from envbuild.pytest_plugin.reports import Reports
 from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
-    from _pytest._io import TerminalWriter
-
     from envbuild.pytest_plugin.nodes import InsideTest
     from envbuild.pytest_plugin.passed import Passed
     from envbuild.pytest_plugin.starting import Starter
@@ -41,66 +32,6 @@ ever waits for the other to read."""
 
 _FINISHING = 60.0
 """How long a worker may take to tear down what is left, in seconds, where tests have no limit."""
-
-
-class SkippedInside(Skipped):
-    """A file was skipped as a whole.
-
-    :param skipped: the file in which, the line on which, and the reason for which it was.
-    """
-
-    def __init__(self, skipped: tuple[str, int, str]) -> None:
-        super().__init__(skipped[2], allow_module_level=True)
-        self.skipped = skipped
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Test:
-    """A test as a worker describes it; the fields are those of pytest's items.
-
-    :param number: its place in the order in which the worker would run all tests.
-    :param occurrence: tells apart what has the same node id.
-    :param parents: what it is gathered in below its file, such as the name of a class.
-    :param marks: name, arguments and named arguments of each, and how deep down it was put; the nearest first.
-    """
-
-    __test__ = False
-
-    number: int
-    occurrence: int
-    path: str
-    nodeid: str
-    parents: list[str]
-    name: str
-    kind: str
-    original: str | None
-    location: list[Any]
-    doc: str | None
-    marks: list[list[Any]]
-    keywords: list[str]
-    fixtures: list[str]
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """What another worker knows it by."""
-        return self.nodeid, self.occurrence
-
-    @property
-    def specs(self) -> tuple[str, ...] | None:
-        """The environments that its nearest mark names; ``None`` where it has none."""
-        ours = [each for each in self.marks if each[0] == marks.NAME]
-        if not ours:
-            return None
-        if self.wrong:
-            return ()
-        nearest = max(each[3] for each in ours)
-        return tuple(spec for each in ours if each[3] == nearest for spec in each[1])
-
-    @property
-    def wrong(self) -> str:
-        """What is wrong with its marks; empty if they are as they should be."""
-        ours = (each for each in self.marks if each[0] == marks.NAME)
-        return next((reason for _, args, kwargs, _ in ours if (reason := marks.wrong(args, kwargs))), "")
 
 
 class Inside:
@@ -138,6 +69,7 @@ class Inside:
         is_debugged = config.getoption("usepdb", False) or config.getoption("trace", False)
         self._ahead = 1 if is_debugged or at_once(config) else _AHEAD
         self._starter = starter
+        self._reports = Reports(config, environment)
         self._worker: Worker | None = None
         self._lost = ""
         self._has_refused = False
@@ -287,13 +219,12 @@ class Inside:
         seen: dict[str, int] = {}
         self._numbers.clear()
         again = bool(self._tests)
-        for number, described in enumerate(message[1]["tests"]):
-            nodeid = described["nodeid"]
+        for number, (path, nodeid, *described) in enumerate(message[1]["tests"]):
             occurrence = seen[nodeid] = seen.get(nodeid, -1) + 1
             self._numbers[nodeid, occurrence] = number
             if not again:
-                test = Test(number=number, occurrence=occurrence, **described)
-                self._tests.setdefault(test.path, []).append(test)
+                test = Test(number, occurrence, path, nodeid, *described)
+                self._tests.setdefault(path, []).append(test)
 
     # -- running
 
@@ -311,14 +242,14 @@ class Inside:
             if item.test.key not in self._outstanding or len(self._outstanding) < self._ahead // 2:
                 self._send(worker, coming)
             while (message := self._said("report", "done"))[0] == "report":
-                yield self._report(item, message[1])
+                yield self._reports.report(item, message[1])
                 worker.send("report")
         except WorkerLost as error:
             self.kill()
-            yield self._crash(item, str(error), started)
+            yield self._reports.crash(item, str(error), started)
             return
         del self._outstanding[item.test.key]
-        yield from (self._report(item, each) for each in message[2])
+        yield from (self._reports.report(item, each) for each in message[2])
 
     def _another(self, item: InsideTest) -> Worker:
         """Start another worker in the place of one that was lost, and have it collect what is still to be run."""
@@ -366,13 +297,13 @@ class Inside:
             case ["collecting", path]:
                 self._collecting = path
             case ["written", text]:
-                self._write(text)
+                self._reports.write(text)
             case ["property" | "attribute" as kind, name, value]:
-                self._note(kind, name, value)
+                self._reports.note(self._running, kind, name, value)
             case ["basetemp"] if self._worker is not None:
                 self._worker.send("basetemp", self._starter.basetemp(self.environment))
             case ["warning", told]:
-                self._warn(told)
+                self._reports.warn(told)
             case ["paused"] if self._worker is not None:
                 # The one that it was told of first is the one that it is at.
                 self._outstanding = dict.fromkeys(list(self._outstanding)[:1])
@@ -431,112 +362,11 @@ class Inside:
             if message[0] == "failed" and not self._is_ending:
                 trouble = message[1]
             elif message[0] == "warning":
-                self._warn(message[1])
+                self._reports.warn(message[1])
         return trouble
-
-    # -- telling
-
-    def _report(self, item: InsideTest, told: Any) -> Any:
-        if isinstance(told, list):
-            when, duration, start, stop = told
-            report = pytest.TestReport(
-                item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "passed", None, when,
-                duration=duration, start=start, stop=stop,
-            )  # fmt: skip
-        else:
-            is_text = told.pop("is_text", True)
-            restored = _restored(told, item)
-            report = self.config.hook.pytest_report_from_serializable(config=self.config, data=restored)
-            if report is None:
-                # Of a kind that only the pytest inside has.
-                report = pytest.TestReport._from_json(restored)
-            if isinstance(report.longrepr, str) and not is_text:
-                report.longrepr = _Shown(report.longrepr)
-        return self._signed(report)
-
-    def _signed(self, report: Any) -> Any:
-        """The report, with the environment on it."""
-        report.user_properties.append(("envbuild_environment", self.label))
-        report.user_properties.append(("envbuild_id", str(self.environment.id)))
-        if report.failed:
-            report.sections.append(("envbuild environment", f"{self.environment}"))
-        return report
-
-    def _crash(self, item: InsideTest, reason: str, started: float) -> Any:
-        """The report of a test during which the worker was lost."""
-        now = time.time()
-        report = pytest.TestReport(
-            item.nodeid, item.location, dict.fromkeys(item.keywords, 1), "failed",
-            reason, "call",
-            duration=now - started, start=started, stop=now,
-        )  # fmt: skip
-        return self._signed(report)
-
-    def _note(self, kind: str, name: str, value: str) -> None:
-        """Note in the JUnit report what a fixture inside would."""
-        xml = self.config.stash.get(xml_key, None)
-        if xml is None:
-            return
-        if kind == "property":
-            xml.add_global_property(name, value)
-        else:
-            xml.node_reporter(self._running).add_attribute(name, value)
-
-    def _write(self, text: str) -> None:
-        """Write to the terminal what a plugin inside would."""
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            capture = self.config.pluginmanager.get_plugin("capturemanager")
-            with capture.global_and_fixture_disabled() if capture else nullcontext():
-                reporter.write(text, flush=True)
-
-    def _warn(self, told: dict[str, Any]) -> None:
-        module, name = told["category"]
-        found = getattr(sys.modules.get(module), name, None)
-        is_category = isinstance(found, type) and issubclass(found, Warning)
-        category: Any = found if is_category else type(name, (UserWarning,), {"__module__": module})
-        message = warnings.WarningMessage(told["message"], category, told["filename"], told["lineno"])
-        location = tuple(told["location"]) if told["location"] else None
-        arguments = {
-            "warning_message": message, "when": told["when"], "nodeid": told["nodeid"], "location": location,
-        }  # fmt: skip
-        self.config.hook.pytest_warning_recorded.call_historic(kwargs=arguments)
 
 
 def at_once(config: pytest.Config) -> bool:
     """Whether what a test prints is seen while it goes on, so that all that is said of it has to come in its place."""
     live_log = config.getini("log_cli") or config.getoption("log_cli_level", None)
     return bool(config.getoption("capture") != "fd" or config.getoption("setupshow") or live_log)
-
-
-class _Shown(TerminalRepr):
-    """What a collector says of its test's failure, as text: it has no message for the summary."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def toterminal(self, tw: TerminalWriter) -> None:
-        tw.line(self.text)
-
-
-class _Verbatim(str):
-    """A text that was made by ``repr`` already."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def _restored(told: dict[str, Any], item: InsideTest) -> dict[str, Any]:
-    """A report as pytest wrote it, with its tuples again, and the test's name as it is outside."""
-    told["nodeid"] = item.nodeid
-    told["location"] = item.location
-    told["keywords"] = dict.fromkeys(item.keywords, 1)
-    told["sections"] = [tuple(each) for each in told["sections"]]
-    told["user_properties"] = [tuple(each) for each in told["user_properties"]]
-    for name in told.get("_subtest.context", {}).get("kwargs", ()):
-        told["_subtest.context"]["kwargs"][name] = _Verbatim(told["_subtest.context"]["kwargs"][name])
-    if isinstance(told["longrepr"], list):
-        told["longrepr"] = tuple(told["longrepr"])
-    return told

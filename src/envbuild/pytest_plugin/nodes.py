@@ -7,15 +7,17 @@ up, and tests run, in the worker.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from _pytest.mark.structures import Mark
 
 if TYPE_CHECKING:
-    from envbuild.pytest_plugin.inside import Inside, Test
+    from envbuild.pytest_plugin.collected import Test
+    from envbuild.pytest_plugin.inside import Inside
 
 
 class InsideFile(pytest.File):
@@ -98,8 +100,26 @@ class InsideTest(pytest.Item):
         self.originalname = test.original
         self.fixturenames = test.fixtures
         self.cls = None
-        self.module = SimpleNamespace(__name__=self.path.stem, __file__=str(self.path))
-        self.obj = self.function = SimpleNamespace(__name__=test.original or test.name, __doc__=test.doc)
+
+    @cached_property
+    def module(self) -> Any:
+        """What stands for the module."""
+        return SimpleNamespace(__name__=self.path.stem, __file__=str(self.path))
+
+    @cached_property
+    def obj(self) -> Any:
+        """What stands for the function."""
+        return SimpleNamespace(__name__=self.test.original or self.test.name, __doc__=self.test.doc)
+
+    @property
+    def function(self) -> Any:
+        """The same, as pytest calls it too."""
+        return self.obj
+
+    @cached_property
+    def report_keywords(self) -> dict[str, Literal[1]]:
+        """The keywords, as reports have them."""
+        return dict.fromkeys(self.keywords, 1)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         """Where the test stands, and what it is called."""

@@ -21,8 +21,9 @@ from envbuild.pytest_plugin.nodes import InsideTest
 from envbuild.pytest_plugin.records import Files, Findings, Pass, Record
 
 if TYPE_CHECKING:
+    from envbuild.pytest_plugin.collected import Test
     from envbuild.pytest_plugin.environments import Environment
-    from envbuild.pytest_plugin.inside import Inside, Test
+    from envbuild.pytest_plugin.inside import Inside
 
 OPTION = "--envbuild-skip-passed"
 DEPENDS = "envbuild_depends"

@@ -37,6 +37,7 @@ and the worker::
 from __future__ import annotations
 
 import collections
+import gc
 import io
 import json
 import os
@@ -48,6 +49,11 @@ import traceback
 import types
 
 _LENGTH = struct.Struct(">I")
+
+# Under names of our own, since tests put other things in the place of these.
+_decoded = json.JSONDecoder().decode
+_encoded = json.JSONEncoder(default=str, separators=(",", ":")).encode
+_read, _write, _process = os.read, os.write, os.getpid
 
 _PLAIN = frozenset(
     ("nodeid", "_id", "location", "keywords", "outcome", "longrepr", "when", "user_properties", "sections")
@@ -70,12 +76,12 @@ class Line:
 
     def send(self, *message):
         """Send a message, unless this is a child of the worker's."""
-        if os.getpid() != self._owner:
+        if _process() != self._owner:
             return
-        data = json.dumps(message, default=str).encode()
+        data = _encoded(message).encode()
         data = _LENGTH.pack(len(data)) + data
         while data:
-            data = data[os.write(self._writes, data) :]
+            data = data[_write(self._writes, data) :]
 
     def has_more(self):
         """Whether there is something to read just now."""
@@ -83,16 +89,16 @@ class Line:
 
     def receive(self):
         """Wait for a message; `None` if there will be no more."""
-        if os.getpid() != self._owner:
+        if _process() != self._owner:
             # A child that has come back from the test that forked it: what comes is not for it.
             os._exit(1)
         length = self._take(_LENGTH.size)
         data = length and self._take(_LENGTH.unpack(length)[0])
-        return json.loads(data) if data else None
+        return _decoded(data.decode()) if data else None
 
     def _take(self, count):
         while len(self._buffer) < count:
-            data = os.read(self._reads, 1 << 16)
+            data = _read(self._reads, 1 << 16)
             if not data:
                 return None
             self._buffer += data
@@ -102,6 +108,8 @@ class Line:
 
 def main():
     """Be a worker until told to finish, or until nobody is there any more."""
+    # Hardly any of what is imported and collected is garbage.
+    gc.disable()
     line = Line(os.dup(0), os.dup(1))
     _redirect(os.devnull, 0)
     # Whatever prints to the worker's own output must not be taken for a message.
@@ -408,9 +416,8 @@ class Worker:
     def pytest_runtestloop(self, session):
         self.line.send("collected", self._collected(session))
         # What has been collected stays: the collector need not look at it again and again.
-        import gc
-
         gc.freeze()
+        gc.enable()
         while self._listen():
             _, number, follows = self.waiting.popleft()
             self._run(session, number, follows)
@@ -553,25 +560,25 @@ def _says_little(report):
 
 
 def _described(item, file_type):
-    """What the plugin has to know of a test in order to show it, select it and report on it."""
+    """What the plugin has to know of a test in order to show it, select it and report on it (its `Test`)."""
     chain = item.listchain()
     last = max((position for position, node in enumerate(chain) if isinstance(node, file_type)), default=0)
     function = getattr(item, "function", None)
     extra = set(item.listextrakeywords())
     extra.update(getattr(function, "__dict__", ()))
-    return {
-        "path": str(getattr(item, "path", None) or item.fspath),
-        "nodeid": item.nodeid,
-        "parents": [node.name for node in chain[last + 1 : -1]],
-        "name": item.name,
-        "kind": type(item).__name__,
-        "original": getattr(item, "originalname", None),
-        "location": list(item.location),
-        "doc": getattr(function, "__doc__", None),
-        "marks": [_mark(node, mark, chain) for node, mark in item.iter_markers_with_node()],
-        "keywords": sorted(extra),
-        "fixtures": list(getattr(item, "fixturenames", ())),
-    }
+    return [
+        str(getattr(item, "path", None) or item.fspath),
+        item.nodeid,
+        [node.name for node in chain[last + 1 : -1]],
+        item.name,
+        type(item).__name__,
+        getattr(item, "originalname", None),
+        item.location,
+        getattr(function, "__doc__", None),
+        [_mark(node, mark, chain) for node, mark in item.iter_markers_with_node()],
+        sorted(extra),
+        getattr(item, "fixturenames", ()),
+    ]
 
 
 def _mark(node, mark, chain):
