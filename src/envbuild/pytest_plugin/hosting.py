@@ -1,11 +1,10 @@
-"""Hosting: the part of the pytest plugin that finds out which tests run in environments, and has them run there."""
+"""Hosting: the part of the pytest plugin that finds out which tests run in environments, and in which."""
 
 from __future__ import annotations
 
 import argparse
-import gc
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,9 @@ from envbuild.pytest_plugin.collected import SkippedInside
 from envbuild.pytest_plugin.environments import Environments, located
 from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.inside import Inside
-from envbuild.pytest_plugin.interrupts import terminated_as_interrupted
 from envbuild.pytest_plugin.nodes import InsideFile, InsideTest
 from envbuild.pytest_plugin.passed import Passed, passing
+from envbuild.pytest_plugin.running import Running
 from envbuild.pytest_plugin.standins import PerhapsModule, Unavailable, lets_others_run
 from envbuild.pytest_plugin.starting import Starter, measures
 from envbuild.pytest_plugin.telling import Told
@@ -29,12 +28,11 @@ from envbuild.pytest_plugin.watching import mentions, modules
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.conftests import Conftests
     from envbuild.pytest_plugin.environments import Environment
-    from envbuild.pytest_plugin.inside import Following
     from envbuild.pytest_plugin.marks import Marked
 
 
 class Hosting:
-    """Hosts tests in environments for one session.
+    """Finds the tests of one session that run in environments; `Running` has them run there.
 
     :param options: those of the command line, as far as they are known.
     :param inis: the settings that only we know.
@@ -62,15 +60,14 @@ class Hosting:
         )
         self.starter = Starter(config, options, inis, conftests.passed_on, has_terminal=has_terminal)
         self.passed: Passed | None = None
+        self.running = Running(self)
         self.insides: dict[str, Inside] = {}
-        self.trouble: list[str] = []
         self._marked: dict[Path, Marked] = {}
         self._seen: dict[Path, int] = {}
         self._wrong: set[Path] = set()
         self._broken: dict[str, EnvbuildError] = {}
-        self._tolerated = 0
-        self._positions: dict[pytest.Item, int] = {}
-        self._following: dict[pytest.Item, Following] = {}
+        # Errors of collecting that do not keep the rest from being run.
+        self.tolerated = 0
 
     def start_early(self) -> None:
         """Start workers in environments that are at hand, while pytest is still being set up here."""
@@ -301,104 +298,7 @@ class Hosting:
 
     def pytest_collectreport(self, report: Any) -> None:
         """Count them."""
-        self._tolerated += report.failed and getattr(report, "lets_others_run", False)
-
-    # -- running them
-
-    def _number(self, items: Sequence[pytest.Item]) -> None:
-        """Note in which order tests will come."""
-        self._positions = {item: position for position, item in enumerate(items)}
-        following: dict[Inside, InsideTest] = {}
-        for item in reversed(items):
-            if isinstance(item, InsideTest):
-                self._following[item] = following.get(item.inside)
-                following[item.inside] = item
-
-    @pytest.hookimpl(wrapper=True, trylast=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
-        """Run the tests, and end the workers before anything is made of what they have left."""
-        if not hasattr(session.config, "workerinput"):
-            self._number(session.items)
-        if all(isinstance(each, InsideTest) for each in session.items):
-            # What is here now stays to the end; nothing that tests do here could be hidden by that.
-            gc.freeze()
-        # pytest runs nothing if there is any error by now.
-        session.testsfailed -= self._tolerated
-        try:
-            with terminated_as_interrupted():
-                return (yield)
-        except KeyboardInterrupt:
-            self.interrupt()
-            raise
-        finally:
-            session.testsfailed += self._tolerated + self._end_workers()
-
-    def _end_workers(self) -> int:
-        """Have all workers end, side by side; how many had trouble with that.
-
-        :raises KeyboardInterrupt: somebody would not wait for that; they have ended all the same.
-        """
-        before = len(self.trouble)
-        try:
-            for inside in self.insides.values():
-                inside.ask_to_finish()
-            for inside in self.insides.values():
-                trouble = inside.finish()
-                if trouble:
-                    if self.passed is not None:
-                        self.passed.distrust(inside)
-                    self.trouble.append(f"{inside.environment}\n{trouble}")
-        except KeyboardInterrupt:
-            for inside in self.insides.values():
-                inside.kill()
-            raise
-        return len(self.trouble) - before
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-        """Have a test of ours run where it belongs."""
-        if not isinstance(item, InsideTest):
-            return None
-        hook = item.ihook
-        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        reports = []
-        for report in item.inside.run(item, self._coming(item, nextitem)):
-            reports.append(report)
-            hook.pytest_runtest_logreport(report=report)
-        if self.passed is not None:
-            self.passed.note(item, reports)
-        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-        asked = item.inside.stop_asked()
-        if asked:
-            item.session.shouldstop = asked
-        return True
-
-    def _coming(self, item: InsideTest, nextitem: pytest.Item | None) -> Iterator[tuple[InsideTest, Following]]:
-        """The test, and those in the same environment that come right after it, each with what follows it there."""
-        if item not in self._positions:
-            # Somebody else distributes the tests, and tells of no more than the next.
-            if nextitem is None:
-                yield item, None
-            elif isinstance(nextitem, InsideTest) and nextitem.inside is item.inside:
-                yield item, nextitem
-            else:
-                yield item, "more"
-            return
-        items = item.session.items
-        for position in range(self._positions[item], len(items)):
-            each = items[position]
-            if not isinstance(each, InsideTest) or each.inside is not item.inside:
-                return
-            yield each, self._following[each]
-
-    def interrupt(self) -> None:
-        """Have all workers stop what they are doing, and tear down."""
-        for inside in self.insides.values():
-            inside.interrupt()
-
-    def pytest_keyboard_interrupt(self) -> None:
-        """Have workers stop that are still collecting."""
-        self.interrupt()
+        self.tolerated += report.failed and getattr(report, "lets_others_run", False)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Take on what the environments know, and refuse to debug where nobody could be talked to.
@@ -414,7 +314,7 @@ class Hosting:
 
     def pytest_unconfigure(self) -> None:
         """Let go of the environments; workers are ended already, unless pytest came to grief."""
-        self._end_workers()
+        self.running.end_workers()
         self.starter.close()
         self.environments.close()
 
@@ -437,12 +337,6 @@ class Hosting:
         asked = [inside for spec, inside in self.insides.items() if spec not in self.everywhere]
         counts = {inside: sum(getattr(each, "inside", None) is inside for each in items) for inside in asked}
         return [f"envbuild: {counts[inside]} in {inside.environment.described}" for inside in asked]
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """What went wrong when the workers ended."""
-        for trouble in self.trouble:
-            terminalreporter.section("envbuild", red=True)
-            terminalreporter.write_line(trouble)
 
 
 def _asked(config: pytest.Config, options: argparse.Namespace) -> list[str]:

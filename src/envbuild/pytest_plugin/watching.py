@@ -70,6 +70,7 @@ class Watching:
             self.hosting = self._hosting(self.config.option)
         if not self.config.pluginmanager.is_registered(self.hosting):
             self.config.pluginmanager.register(self.hosting, "envbuild-hosting")
+            self.config.pluginmanager.register(self.hosting.running, "envbuild-running")
         return self.hosting
 
     def _may_fail(self, conftest: Path) -> bool:

@@ -1,0 +1,130 @@
+"""Running: tests that were collected in environments are run there, in the order that pytest outside gives them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from envbuild.pytest_plugin.interrupts import terminated_as_interrupted
+from envbuild.pytest_plugin.nodes import InsideTest
+
+if TYPE_CHECKING:
+    from envbuild.pytest_plugin.hosting import Hosting
+    from envbuild.pytest_plugin.inside import Following, Inside
+
+
+class Running:
+    """Runs the tests of one session.
+
+    :param hosting: knows the environments, each with its worker.
+    """
+
+    def __init__(self, hosting: Hosting) -> None:
+        self.hosting = hosting
+        self.trouble: list[str] = []
+        self._positions: dict[pytest.Item, int] = {}
+        self._following: dict[pytest.Item, Following] = {}
+
+    def _number(self, items: Sequence[pytest.Item]) -> None:
+        """Note in which order tests will come."""
+        self._positions = {item: position for position, item in enumerate(items)}
+        following: dict[Inside, InsideTest] = {}
+        for item in reversed(items):
+            if isinstance(item, InsideTest):
+                self._following[item] = following.get(item.inside)
+                following[item.inside] = item
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Run the tests, and end the workers before anything is made of what they have left."""
+        if not hasattr(session.config, "workerinput"):
+            self._number(session.items)
+        if all(isinstance(each, InsideTest) for each in session.items):
+            # What is here now stays to the end; nothing that tests do here could be hidden by that.
+            gc.freeze()
+        # pytest runs nothing if there is any error by now.
+        session.testsfailed -= self.hosting.tolerated
+        try:
+            with terminated_as_interrupted():
+                return (yield)
+        except KeyboardInterrupt:
+            self.interrupt()
+            raise
+        finally:
+            session.testsfailed += self.hosting.tolerated + self.end_workers()
+
+    def end_workers(self) -> int:
+        """Have all workers end, side by side; how many had trouble with that.
+
+        :raises KeyboardInterrupt: somebody would not wait for that; they have ended all the same.
+        """
+        before = len(self.trouble)
+        try:
+            for inside in self.hosting.insides.values():
+                inside.ask_to_finish()
+            for inside in self.hosting.insides.values():
+                trouble = inside.finish()
+                if trouble:
+                    if self.hosting.passed is not None:
+                        self.hosting.passed.distrust(inside)
+                    self.trouble.append(f"{inside.environment}\n{trouble}")
+        except KeyboardInterrupt:
+            for inside in self.hosting.insides.values():
+                inside.kill()
+            raise
+        return len(self.trouble) - before
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+        """Have a test of ours run where it belongs."""
+        if not isinstance(item, InsideTest):
+            return None
+        hook = item.ihook
+        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        reports = []
+        for report in item.inside.run(item, self._coming(item, nextitem)):
+            reports.append(report)
+            hook.pytest_runtest_logreport(report=report)
+        if self.hosting.passed is not None:
+            self.hosting.passed.note(item, reports)
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        asked = item.inside.stop_asked()
+        if asked:
+            item.session.shouldstop = asked
+        return True
+
+    def _coming(self, item: InsideTest, nextitem: pytest.Item | None) -> Iterator[tuple[InsideTest, Following]]:
+        """The test, and those in the same environment that come right after it, each with what follows it there."""
+        if item not in self._positions:
+            # Somebody else distributes the tests, and tells of no more than the next.
+            if nextitem is None:
+                yield item, None
+            elif isinstance(nextitem, InsideTest) and nextitem.inside is item.inside:
+                yield item, nextitem
+            else:
+                yield item, "more"
+            return
+        items = item.session.items
+        for position in range(self._positions[item], len(items)):
+            each = items[position]
+            if not isinstance(each, InsideTest) or each.inside is not item.inside:
+                return
+            yield each, self._following[each]
+
+    def interrupt(self) -> None:
+        """Have all workers stop what they are doing, and tear down."""
+        for inside in self.hosting.insides.values():
+            inside.interrupt()
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Have workers stop that are still collecting."""
+        self.interrupt()
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """What went wrong when the workers ended."""
+        for trouble in self.trouble:
+            terminalreporter.section("envbuild", red=True)
+            terminalreporter.write_line(trouble)
