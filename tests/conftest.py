@@ -14,6 +14,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support import conda_shelf, repackaged
 from support.bench import Bench
 from support.bench import bench as make_bench
@@ -30,6 +31,10 @@ from envbuild import EnvbuildError
 pytest_plugins = ["pytester"]
 
 pytest_plugins = ["pytester"]
+
+# How long an example takes says nothing on a machine that has other things to do.
+settings.register_profile("envbuild", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("envbuild")
 
 PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 """The versions that environments may have."""

@@ -25,8 +25,10 @@ from envbuild import (
 
 
 @hookimpl(trylast=True)
-def resolve_dependencies(definition: Definition, platform: Platform, resolution: Resolution) -> tuple[str, ...]:
+def resolve_dependencies(definition: Definition, platform: Platform, resolution: Resolution) -> tuple[str, ...] | None:
     """Pin Python, unless it is pinned, and the pip requirements around what is there already."""
+    if resolution.python is not None and not (definition.pip or definition.wheels or definition.pylock):
+        return None
     from envbuild_pip import answering, locked, resolving
 
     resolving.pin_python(definition, platform, resolution)
