@@ -76,6 +76,35 @@ def test_a_module_that_is_the_end_of_its_process_is_an_error_and_the_others_are_
     said.has("*ERROR collecting test_b.py*")
 
 
+@pytest.mark.parametrize("end", ["import os; os._exit(3)", "import time; time.sleep(1000)"], ids=["ends", "hangs"])
+@pytest.mark.parametrize("by", ["name", "mark"])
+def test_such_a_module_is_an_error_where_it_is_asked_for_by_name_or_has_a_mark(stage: Stage, by: str, end: str) -> None:
+    mark = f"import pytest\npytestmark = pytest.mark.envbuild({str(stage.own)!r})\n" if by == "mark" else ""
+    stage.lay({"test_0.py": f"{mark}def test_0(): pass\n", "test_coll.py": f"{mark}{end}\n"})
+    words = ("--envbuild-timeout=3", "--continue-on-collection-errors", "test_0.py", "test_coll.py")
+
+    said = stage.pytest(*words) if mark else stage.inside(*words)
+
+    assert said.outcomes == {"passed": 1, "errors": 1}, said.text
+    reason = "the worker ended with exit code 3" if "_exit" in end else "the worker did not answer in time"
+    said.has("*ERROR collecting test_coll.py*", f"{reason}*")
+
+
+def test_a_module_that_is_the_end_of_its_process_is_an_error_where_nothing_else_is_asked_for(stage: Stage) -> None:
+    stage.lay({"test_other.py": "def test_other(): pass\n", "test_coll.py": "import os; os._exit(3)"})
+
+    assert stage.inside("test_coll.py").outcomes == {"errors": 1}
+
+
+def test_a_worker_that_is_always_lost_at_the_same_module_is_given_up_with_the_reason(stage: Stage) -> None:
+    stage.lay({"pkg/__init__.py": "", "pkg/test_coll.py": "import os; os._exit(3)", "test_a.py": "def test_a(): pass"})
+
+    said = stage.inside("--pyargs", "pkg.test_coll", "test_a.py", "--rootdir=.")
+
+    assert said.code != 0
+    said.has("*the worker ended with exit code 3*")
+
+
 def test_what_a_test_does_to_its_process_does_no_harm(stage: Stage) -> None:
     stage.lay(
         {

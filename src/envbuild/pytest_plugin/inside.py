@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -89,12 +90,23 @@ class Inside:
     # -- collecting
 
     def begin(self) -> None:
-        """Start the worker, which begins to collect; `collect` waits for it.
+        """Start the worker, which begins to collect, unless there is nothing left to be collected.
 
         :raises WorkerLost: it cannot be started.
         """
         if self._worker is None and not self._is_collected:
-            self._worker = self._starter.start(self.environment, self.files, list(self._crashed))
+            files = self._still_asked_for()
+            if files is None or files:
+                self._worker = self._starter.start(self.environment, files, list(self._crashed))
+
+    def _still_asked_for(self) -> Sequence[str] | None:
+        """What the worker is to collect; ``None`` for what pytest was asked for."""
+        if not self._crashed:
+            return self.files
+        asked = self._starter.arguments if self.files is None else self.files
+        folder = self.config.invocation_params.dir
+        # What is named is collected even where it is to be ignored. The links that lead there are part of its name.
+        return [each for each in asked if os.path.abspath(folder / each) not in self._crashed]  # noqa: PTH100
 
     @property
     def is_lost(self) -> bool:
@@ -199,10 +211,12 @@ class Inside:
         while not self._is_collected:
             try:
                 self.begin()
-                self._take(self._said("collected"))
+                if self._worker is not None:
+                    self._take(self._said("collected"))
             except WorkerLost as error:
                 self.kill()
-                if self._collecting is None or self._has_refused:
+                # That it is lost at the same file again means that it cannot be kept from it.
+                if self._collecting is None or self._collecting in self._crashed or self._has_refused:
                     self._lost = str(error)
                 else:
                     # The others can be collected without the file that was its end.
