@@ -43,21 +43,53 @@ def test_a_test_that_ends_its_process_fails_with_the_reason_and_the_next_gets_an
 
 
 @pytest.mark.parametrize(
-    "where",
+    ("phase", "where", "line"),
     [
-        "def test_slow(): {}",
-        "import pytest\n@pytest.fixture\ndef slow(): {}\ndef test_slow(slow): pass",
-        "import pytest\n@pytest.fixture\ndef slow():\n    yield\n    {}\ndef test_slow(slow): pass",
+        ("call", "def test_slow(): {}", 1),
+        ("setup", "import pytest\n@pytest.fixture\ndef slow(): {}\ndef test_slow(slow): pass", 3),
+        ("teardown", "import pytest\n@pytest.fixture\ndef slow():\n    yield\n    {}\ndef test_slow(slow): pass", 5),
     ],
-    ids=["test", "setup", "teardown"],
 )
-def test_a_test_that_hangs_is_ended_and_says_where_it_was(stage: Stage, where: str) -> None:
+def test_a_test_that_hangs_is_ended_and_says_where_it_was(stage: Stage, phase: str, where: str, line: int) -> None:
     stage.lay({"test_a.py": where.format("import time; time.sleep(100)") + "\ndef test_next(): pass\n"})
 
     said = stage.inside("--envbuild-timeout=3")
 
     assert said.outcomes == {"passed": 1, "failed": 1}, said.text
-    said.has("*did not answer in time*", "*test_a.py*")
+    said.has(
+        f"the worker did not answer in time in the {phase} of a test, and was ended",
+        "Fatal Python error: Aborted",
+        f'  File "*test_a.py", line {line} in *slow',
+        "---* envbuild environment *",
+    )
+    assert "_pytest/" not in said.text
+
+
+def test_a_module_that_hangs_says_where_it_was(stage: Stage) -> None:
+    stage.lay({"test_a.py": "import time\ntime.sleep(100)\n"})
+
+    stage.inside("--envbuild-timeout=3").has(
+        "the worker did not answer in time, and was ended", '  File "*test_a.py", line 2 in <module>'
+    )
+
+
+def test_of_what_a_worker_has_printed_only_whole_lines_are_told(stage: Stage) -> None:
+    stage.lay(
+        {
+            "test_a.py": """
+import os
+def test_a(capfd):
+    with capfd.disabled():
+        os.write(2, b"".join(b"line %d ends\\n" % each for each in range(999)))
+        os._exit(3)
+"""
+        }
+    )
+
+    told = [line for line in stage.inside().text.splitlines() if " ends" in line]
+
+    assert len(told) > 10
+    assert told == [f"line {each} ends" for each in range(999)][-len(told) :]
 
 
 def test_a_busy_loop_in_c_is_ended_too(stage: Stage) -> None:
