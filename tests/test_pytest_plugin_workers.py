@@ -19,6 +19,14 @@ def before(): pass
 """
 
 ENDS = {
+    "os._exit(0)": (
+        "import os; os._exit(0)",
+        "the worker ended with exit code 0: something in it has ended its process (os._exit) or replaced it (os.execv)",
+    ),
+    "replaced": (
+        "import os, sys; os.execv(sys.executable, [sys.executable, '-c', ''])",
+        "the worker ended with exit code 0: something in it has ended its process (os._exit) or replaced it (os.execv)",
+    ),
     "os._exit": ("import os; os._exit(3)", "the worker ended with exit code 3"),
     "killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the worker was ended by SIGKILL"),
     "segfault": ("import ctypes; ctypes.string_at(0)", "the worker was ended by SIGSEGV"),
@@ -36,9 +44,9 @@ def test_a_test_that_ends_its_process_fails_with_the_reason_and_the_next_gets_an
 
     said = stage.inside("-v")
 
-    assert said.outcomes == {"passed": 4, "failed": 4}
+    assert said.outcomes == {"passed": 6, "failed": 6}
     said.has(*(f"*{reason}*" for _, reason in ENDS.values()))
-    assert stage.log == ["made"] * 5
+    assert stage.log == ["made"] * 7
     assert said.code == 1
 
 
@@ -134,6 +142,56 @@ def test_a_worker_that_is_always_lost_at_the_same_module_is_given_up_with_the_re
     said = stage.inside("--pyargs", "pkg.test_coll", "test_a.py", "--rootdir=.")
 
     assert said.code != 0
+    said.has("*the worker ended with exit code 3*")
+
+
+def test_what_a_worker_warns_of_is_told_once_however_often_it_is_replaced(stage: Stage) -> None:
+    stage.lay(
+        {
+            "test_a.py": """
+import os, warnings
+for _ in range(2):
+    warnings.warn("imported")
+def test_dies(): os._exit(3)
+def test_dies_too(): os._exit(3)
+def test_warns(): warnings.warn("run")
+""",
+            "test_b.py": "import os; os._exit(3)",
+        }
+    )
+
+    said = stage.inside("-W", "always", "--continue-on-collection-errors")
+
+    assert said.outcomes == {"passed": 1, "failed": 2, "errors": 1, "warnings": 3}, said.text
+
+
+LINGERS = {
+    "thread": "import threading, time\ndef test_a(): threading.Thread(target=time.sleep, args=(100,)).start()\n",
+    "exit": "import atexit, time\ndef test_a(): atexit.register(time.sleep, 100)\n",
+}
+
+
+@pytest.mark.parametrize("text", LINGERS.values(), ids=LINGERS)
+def test_a_worker_that_does_not_end_by_itself_is_ended_with_a_warning(stage: Stage, text: str) -> None:
+    stage.lay({"test_a.py": text})
+
+    said = stage.inside("--envbuild-timeout=2")
+
+    assert (said.code, said.outcomes) == (0, {"passed": 1, "warnings": 1}), said.text
+    said.has("*the worker did not end within 2 seconds, and was ended: *")
+
+
+def test_a_worker_that_is_lost_when_all_tests_have_been_run_is_warned_of(stage: Stage) -> None:
+    stage.lay(
+        {
+            "conftest.py": "import os\ndef pytest_sessionfinish(): 'WHERE' in os.environ and os._exit(3)\n",
+            "test_a.py": "import os\ndef test_a(): os.environ['WHERE'] = 'inside'\n",
+        }
+    )
+
+    said = stage.inside()
+
+    assert said.outcomes == {"passed": 1, "warnings": 1}, said.text
     said.has("*the worker ended with exit code 3*")
 
 

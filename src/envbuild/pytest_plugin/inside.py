@@ -17,6 +17,7 @@ from envbuild.pytest_plugin.collected import SkippedInside, Test
 from envbuild.pytest_plugin.environments import Environment, located
 from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.reports import Reports
+from envbuild.pytest_plugin.warned import Warned
 from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Inside:
         self._ahead = 1 if is_debugged or at_once(config) else _AHEAD
         self._starter = starter
         self._reports = Reports(config, environment)
+        self._warned = Warned()
         self._worker: Worker | None = None
         self._lost = ""
         self._has_refused = False
@@ -97,6 +99,7 @@ class Inside:
         if self._worker is None and not self._is_collected:
             files = self._still_asked_for()
             if files is None or files:
+                self._warned.begin()
                 self._worker = self._starter.start(self.environment, files, list(self._crashed))
 
     def _still_asked_for(self) -> Sequence[str] | None:
@@ -269,6 +272,7 @@ class Inside:
         """Start another worker in the place of one that was lost, and have it collect what is still to be run."""
         items = item.session.items
         left = {str(each.path) for each in items[items.index(item) :] if getattr(each, "inside", None) is self}
+        self._warned.begin()
         self._worker = self._starter.start(self.environment, sorted(left))
         self._take(self._said("collected"))
         return self._worker
@@ -317,7 +321,7 @@ class Inside:
             case ["basetemp"] if self._worker is not None:
                 self._worker.send("basetemp", self._starter.basetemp(self.environment))
             case ["warning", told]:
-                self._reports.warn(told)
+                self._warn(told)
             case ["paused"] if self._worker is not None:
                 # The one that it was told of first is the one that it is at.
                 self._outstanding = dict.fromkeys(list(self._outstanding)[:1])
@@ -376,8 +380,21 @@ class Inside:
             if message[0] == "failed" and not self._is_ending:
                 trouble = message[1]
             elif message[0] == "warning":
-                self._reports.warn(message[1])
+                self._warn(message[1])
+            elif message[0] == "lost" and self._is_collected and not self._is_ending:
+                self._reports.warn(_lost(message[1], self.label))
         return trouble
+
+    def _warn(self, told: dict[str, Any]) -> None:
+        if self._warned.is_news(told):
+            self._reports.warn(told)
+
+
+def _lost(reason: str, label: str) -> dict[str, Any]:
+    """The warning that a worker did not end in good order when all had been run."""
+    category = ["pytest", "PytestWarning"]
+    place = {"filename": label, "lineno": 0, "nodeid": "", "location": None}
+    return {"message": reason, "category": category, "when": "runtest", **place}
 
 
 def at_once(config: pytest.Config) -> bool:

@@ -48,6 +48,12 @@ _NAP = 0.002
 _FATAL = "Fatal Python error"
 """How Python begins what it says about its own end; where it was comes next, the innermost call first."""
 
+_OWN_END = ": something in it has ended its process (os._exit) or replaced it (os.execv)"
+"""What it takes for a worker to end in the midst of a test as if all was well."""
+
+_LINGERING = "a thread that is no daemon may still go on, or a function that atexit calls"
+"""What keeps a worker that has said all from ending."""
+
 _PHASE = re.compile(r"\bin pytest_runtest_(setup|call|teardown)$", re.MULTILINE)
 """Where it was, if that was a test."""
 
@@ -160,9 +166,9 @@ class Worker:
             code = self._process.wait(10)
         except subprocess.TimeoutExpired:
             self.kill()
-            return "has closed its streams, and was killed"
+            return f"has closed its streams, and was killed{_OWN_END}"
         if code >= 0:
-            return f"ended with exit code {code}"
+            return f"ended with exit code {code}{'' if code else _OWN_END}"
         try:
             return f"was ended by {signal.Signals(-code).name}"
         except ValueError:
@@ -209,7 +215,7 @@ class Worker:
     def finish(self, grace: float) -> list[list[Any]]:
         """Wait for it to end in good order, as it was asked to, and end it if it has not after ``grace`` seconds.
 
-        :returns: what it said on the way.
+        :returns: what it said on the way; ``["lost", REASON]`` comes last if it did not end in good order.
         :raises KeyboardInterrupt: somebody would not wait for that; it has ended all the same.
         """
         heard: list[list[Any]] = []
@@ -217,7 +223,12 @@ class Worker:
             while not heard or heard[-1][0] not in ("finished", "failed", "refused"):
                 heard.append(self.receive(grace))
             self._process.wait(grace)
-        except (WorkerLost, subprocess.TimeoutExpired):
+        except WorkerLost as error:
+            heard.append(["lost", str(error)])
+            self._signal(signal.SIGKILL)
+        except subprocess.TimeoutExpired:
+            lingers = f"the worker did not end within {grace:g} seconds, and was ended: {_LINGERING}"
+            heard.append(["lost", lingers])
             self._signal(signal.SIGKILL)
         except KeyboardInterrupt:
             self.kill()
