@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -375,7 +376,7 @@ def test_a_session_told_to_end_tears_down_inside_and_leaves_no_process(
     code, told = waiting.ended()
 
     assert code == pytest.ExitCode.INTERRUPTED, told
-    assert "KeyboardInterrupt" in told
+    assert re.search(r"/test_waiting\.py:11: KeyboardInterrupt$", told, re.MULTILINE), told
     assert all((project.path / name).exists() for name in ("torn", "near"))
     assert not (project.path / "never").exists()
 

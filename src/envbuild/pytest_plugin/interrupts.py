@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -23,3 +24,15 @@ def terminated_as_interrupted() -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def interrupted_at(path: Path, line: int) -> Iterator[None]:
+    """Have an interrupt meanwhile come from a line of a test, for pytest names the innermost place that it came from.
+
+    :param line: counted from 0.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        exec(compile("\n" * line + "raise KeyboardInterrupt from None", str(path), "exec"), {})  # noqa: S102

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from envbuild.pytest_plugin.interrupts import interrupted_at
 from envbuild.pytest_plugin.nodes import InsideTest
 
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ class Running:
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         reports = []
-        for report in item.inside.run(item, self._coming(item, nextitem)):
-            reports.append(report)
-            hook.pytest_runtest_logreport(report=report)
+        with interrupted_at(item.config.rootpath / item.location[0], item.location[1] or 0):
+            for report in item.inside.run(item, self._coming(item, nextitem)):
+                reports.append(report)
+                hook.pytest_runtest_logreport(report=report)
         if self.hosting.passed is not None:
             self.hosting.passed.note(item, reports)
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
