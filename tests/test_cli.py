@@ -242,6 +242,16 @@ def test_the_module_and_the_command_are_the_same_program(place: Place) -> None:
         assert (one.code, one.out) == (other.code, other.out), words
 
 
+def test_a_workspace_that_is_a_file_is_told_as_such(desk: Desk) -> None:
+    place = desk.folder / "place"
+    place.write_text("")
+
+    failed = desk.set(ENVBUILD_WORKSPACE=str(place)).try_("env", "list")
+
+    assert failed.code == 1
+    assert f"the workspace {place} is a file" in failed.err
+
+
 def test_importing_envbuild_loads_nothing_that_takes_time() -> None:
     code = "import sys; before = set(sys.modules); import envbuild; print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
