@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -621,6 +622,31 @@ def test_steps_see_neither_what_others_leave_nor_edits_that_are_made_meanwhile(d
 
     assert found(bisect(desk, *BOTH, *command)) == [["pkg2 1.0 2.0"]]
     assert not (desk.folder / "left").exists()
+
+
+def test_no_step_reads_what_is_piped_into_the_command_or_waits_for_it(desk: Desk, index: Index) -> None:
+    simple(index, "ant", "bee")
+    pair(desk, index, {"ant": "1.0", "bee": "1.0"}, {"ant": "2.0", "bee": "2.0"})
+    command = check(desk, "sys.stdin.read() == '' and version('bee') == '1.0'")
+
+    # The pipe stays open until the last step has ended.
+    reading, writing = os.pipe()
+    os.write(writing, b"a line\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "envbuild", "bisect", *BOTH, *command],
+        cwd=desk.folder,
+        env=desk.environment,
+        stdin=reading,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.stdout.startswith("this breaks it:\n  bee 1.0 → 2.0\n"), done.stderr
+    assert os.read(reading, 100) == b"a line\n"
+    os.close(reading)
+    os.close(writing)
 
 
 def test_ctrl_c_stops_it_and_it_says_what_is_known_by_then(desk: Desk, index: Index) -> None:

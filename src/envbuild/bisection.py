@@ -403,7 +403,7 @@ class _Trials:
     def _tried(self, project: Project, step: Step) -> Step:
         """Run the command, again while it fails and is to be repeated."""
         for attempt in range(1, self.question.repeat + 1):
-            with _nowhere() as nothing:
+            with _nowhere() as nothing, _no_input():
                 try:
                     outcome = execution.run(
                         project, self._order(step), self.workspace, self.plugins, self.wishes, (nothing, nothing)
@@ -486,6 +486,21 @@ def _nowhere() -> Iterator[int]:
         yield nothing
     finally:
         os.close(nothing)
+
+
+@contextmanager
+def _no_input() -> Iterator[None]:
+    """What is started meanwhile reads nothing: the first step would take the others' share, or wait for ever."""
+    # A target hands on the standard input of this process, whatever that is.
+    before = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        os.dup2(nothing, 0)
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(nothing)
+        os.close(before)
 
 
 def _end_of_log(log: Path) -> str:
