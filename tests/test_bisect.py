@@ -21,6 +21,7 @@ from support.desk import Desk, Done
 from support.index import Index
 from support.packages import Made, project, wheel
 
+from envbuild.bisection import for_bash
 from envbuild.culprits import Changes, Culprits, Ties, Verdict, search
 from envbuild.definition import Definition
 from envbuild.digest import Digest
@@ -757,6 +758,30 @@ def test_words_behind_the_dashes_are_the_commands_own(desk: Desk, index: Index) 
     result = bisect(desk, *BOTH, "--", "python", "-c", script, "--json", "--", "-q")
 
     assert result["command"][-3:] == ["--json", "--", "-q"]
+
+
+@given(st.lists(st.binary().filter(lambda each: 0 not in each), min_size=1, max_size=4))
+def test_bash_reads_any_command_as_it_was_given_and_a_terminal_may_be_shown_it(words: list[bytes]) -> None:
+    told = for_bash(map(os.fsdecode, words))
+
+    assert told.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {told}"], capture_output=True, check=True)
+    assert done.stdout == b"".join(each + b"\0" for each in words)
+
+
+def test_the_commands_that_are_named_can_be_pasted_whatever_is_in_their_words(desk: Desk, index: Index) -> None:
+    simple(index, "ant")
+    pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
+    script = "import ant\nraise SystemExit('it\\'s two\t' if ant.__version__ == '2.0' else 0)"
+
+    told = desk.envbuild("bisect", *BOTH, "--", "python", "-c", script).out
+
+    for word, code in (("last good", 0), ("first bad", 1)):
+        (line,) = (each for each in told.splitlines() if each.startswith(word))
+        command = line[line.index("envbuild run") :].replace("envbuild", f"{sys.executable} -m envbuild", 1)
+        done = subprocess.run(["bash", "-c", command], cwd=desk.folder, env=desk.environment, capture_output=True)
+        assert done.returncode == code
+        assert (b"it's two\t" in done.stderr) == bool(code)
 
 
 # conda

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -145,7 +145,7 @@ class Bisection:
         if found.needed:
             lines.append("together with what cannot be had without:")
             lines += [f"  {self.parts[each]}" for each in sorted(found.needed)]
-        command = shlex.join(self.question.command)
+        command = for_bash(self.question.command)
         for word, changes in (("last good ", found.good), ("first bad ", found.bad)):
             step = self.at(changes)
             identity = step.id.short if step.id else "-"
@@ -180,6 +180,24 @@ class Bisection:
         if pins and self.culprits.certain:
             which = "one of these" if len(pins) > 1 else "this"
             yield f"until that is mended, have the definition ask for {which}: {', '.join(pins)}"
+
+
+def for_bash(command: Iterable[str]) -> str:
+    r"""A command line that bash and zsh read as these words, in characters that a terminal may be shown.
+
+    >>> print(for_bash(["grep", "-q", "it's", "a\nb\udcff"]))
+    grep -q 'it'"'"'s' $'a\nb\xff'
+    """
+    return " ".join(shlex.quote(each) if each.isprintable() else f"$'{_escaped(each)}'" for each in command)
+
+
+def _escaped(word: str) -> str:
+    """What stands between ``$'`` and ``'``, where other than between plain quotes anything can be spelled out."""
+    plain = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t", "\r": r"\r"}
+    return "".join(
+        plain.get(each) or (each if each.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(each)))
+        for each in word
+    )
 
 
 def _as_dict(part: Part) -> dict[str, Any]:
