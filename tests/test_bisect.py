@@ -284,6 +284,12 @@ def found(result: Any) -> list[list[str]]:
     return [[f"{each['name']} {each['before']} {each['after']}" for each in group] for group in result["culprits"]]
 
 
+def advice(desk: Desk, *words: str) -> str:
+    """What the definition is to ask for, by what bisecting says; empty where it says nothing."""
+    (line,) = [each for each in desk.envbuild("bisect", "-q", *words).out.splitlines() if "ask for" in each] or [""]
+    return line.partition("ask for ")[2]
+
+
 def test_one_culprit_among_sixteen_changes_is_found_in_seven_steps(desk: Desk, index: Index) -> None:
     names = [f"pkg{number:02}" for number in range(16)]
     simple(index, *names)
@@ -345,6 +351,7 @@ def test_packages_that_need_each_other_move_together_and_no_step_has_one_without
     result = bisect(desk, *BOTH, *command)
 
     assert found(result) == [["app 1.0 2.0", "lib 1.0 2.0"]]
+    assert advice(desk, *BOTH, *command) == "all of these: app==1.0 and lib==1.0"
     assert 99 not in [each["exit_code"] for each in result["steps"]]
 
 
@@ -443,6 +450,7 @@ def test_python_is_a_change_of_its_own_and_brings_what_is_made_for_it(
 
     (group,) = result["culprits"]
     assert [each["name"] for each in group] == ["Python", "native"]
+    assert advice(desk, *BOTH, "--", "python", "check.py") == 'this: python: "3.11" (envbuild lock --python 3.11)'
     assert {each["before"][:4] for each in group} == {"3.11", "1.0"}
     assert all(each["verdict"] != "skip" for each in result["steps"])
 
@@ -458,7 +466,9 @@ def test_python_alone_can_be_to_blame(
     done = desk.envbuild("bisect", *BOTH, *check(desk, "sys.version_info < (3, 12)"))
 
     assert "this breaks it:\n  Python 3.11." in done.out
-    assert "ask for this: python 3.11." in done.out
+    assert 'ask for this: python: "3.11" (envbuild lock --python 3.11)\n' in done.out
+    desk.envbuild("lock", "new.txt", "--python", "3.11")
+    assert desk.envbuild("run", "-e", "new.txt", *check(desk, "sys.version_info < (3, 12)")).code == 0
 
 
 def test_a_private_wheel_that_was_built_again_under_the_same_version_is_found(desk: Desk, index: Index) -> None:
@@ -478,6 +488,7 @@ def test_a_private_wheel_that_was_built_again_under_the_same_version_is_found(de
     done = desk.envbuild("bisect", "old/envbuild.yml", "new/envbuild.yml", "--", "python", "check.py")
 
     assert "  churn 1.0 (other bytes)\n" in done.out
+    assert "ask for" not in done.out, "both have the version that could be asked for"
 
 
 def test_variables_of_the_definitions_are_changes_too(desk: Desk, index: Index) -> None:
@@ -503,6 +514,7 @@ def test_local_projects_are_built_from_where_they_lie(desk: Desk, index: Index) 
 
     ((culprit,),) = result["culprits"]
     assert culprit["name"] == "mine"
+    assert not advice(desk, "old", "new", "--", "python", "check.py"), "no index has it"
 
 
 def test_names_ids_and_bare_locks_will_do_and_stay_what_they_are(desk: Desk, index: Index) -> None:
@@ -800,4 +812,5 @@ def test_conda_packages_are_exchanged_at_once_and_those_of_pip_beside_them_are_t
     conda = desk.envbuild("bisect", *ends, *check(desk, "__import__('almanac').__version__ == '1.0'"))
 
     assert found(pip) == [["bee 1.0 2.0"]]
+    assert "ask for" not in conda.out
     assert "this breaks it:\n  conda: almanac 1.0 → 2.0\n" in conda.out

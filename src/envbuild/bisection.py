@@ -175,11 +175,12 @@ class Bisection:
                     yield from (f"    {package}" for package in each.packages)
 
     def _advice(self) -> Iterator[str]:
-        blamed = [self.parts[each] for group in self.culprits.blamed for each in sorted(group)]
-        pins = [pin for each in blamed if (pin := _pin(each))]
-        if pins and self.culprits.certain:
-            which = "one of these" if len(pins) > 1 else "this"
-            yield f"until that is mended, have the definition ask for {which}: {', '.join(pins)}"
+        groups = [[self.parts[each] for each in sorted(group)] for group in self.culprits.blamed]
+        pinned = [pins for group in groups if (pins := _pins(group))]
+        if not pinned or not self.culprits.certain:
+            return
+        which = "one of these" if len(pinned) > 1 else "all of these" if len(pinned[0]) > 1 else "this"
+        yield f"until that is mended, have the definition ask for {which}: {', '.join(map(' and '.join, pinned))}"
 
 
 def for_bash(command: Iterable[str]) -> str:
@@ -205,14 +206,30 @@ def _as_dict(part: Part) -> dict[str, Any]:
     return {"kind": part.kind, "name": part.name, "before": part.before, "after": part.after, **packages}
 
 
+def _pins(group: list[Part]) -> list[str]:
+    """What a definition can ask for so that parts that go together stay as they were; nothing where it cannot.
+
+    >>> _pins([Part(kind="python", name="Python", before="3.11.7", after="3.12.1")])
+    ['python: "3.11" (envbuild lock --python 3.11)']
+    """
+    # What has come, or was only made for another Python, goes again with the others.
+    python = any(each.kind == "python" for each in group)
+    kept = [each for each in group if each.before and not (python and each.before == each.after)]
+    pins = [_pin(each) for each in kept]
+    return [each for each in pins if each] if all(pins) else []
+
+
 def _pin(part: Part) -> str | None:
-    """What a definition can ask for so that a part stays as it was; ``None`` where it says so otherwise."""
-    if part.kind == "python":
-        return f"python {part.before}"
+    if part.kind == "python" and part.before and part.after:
+        minor = ".".join(part.before.split(".")[:2])
+        wanted = part.before if part.after.startswith(f"{minor}.") else minor
+        return f'python: "{wanted}" (envbuild lock --python {wanted})'
     change = part.changes[0] if part.kind == "package" else None
-    if change is None or change.before is None or change.before.version is None:
+    if change is None or change.before is None or part.before == part.after:
         return None
-    return f"{part.name}=={change.before.version}"
+    # Only indexes can be asked for a version.
+    local = change.before.artifact.path or change.before.artifact.revision
+    return f"{part.name}=={change.before.version}" if change.before.version and not local else None
 
 
 def bisect(
