@@ -592,6 +592,9 @@ def test_a_bad_environment_that_fails_only_now_and_then_is_refused(desk: Desk, i
     told = desk.refused("bisect", "--repeat", "3", *BOTH, *command).err
 
     assert "the command has to fail in new.txt, and it does not (flaky: failed, and passed at try 2)" in told
+    assert "or lower --repeat" in told
+    mark.unlink()
+    assert desk.envbuild("bisect", *BOTH, *command).out.startswith("this breaks it:\n"), "one failure is believed then"
 
 
 def test_a_command_that_hangs_has_failed_when_its_time_is_up_even_if_it_does_not_listen(
@@ -731,6 +734,37 @@ def test_a_bad_environment_in_which_it_passes_is_refused(desk: Desk, index: Inde
     assert "the command has to fail in new.txt, and it does not" in refused(desk, *BOTH, "--", "true").err
 
 
+@pytest.mark.parametrize("code", ["1.0", "2.0"])
+def test_an_end_that_cannot_be_told_is_refused_and_its_log_named(code: str, desk: Desk, index: Index) -> None:
+    simple(index, "ant")
+    pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
+
+    told = refused(
+        desk, *BOTH, *check(desk, f"version('ant') == '1.0' if version('ant') != '{code}' else exit(125)")
+    ).err
+
+    hint = told.rstrip().splitlines()[-1]
+    assert hint.startswith(
+        "hint: have a command that exits with 125 only where neither can be told: envbuild runs logs "
+    )
+    assert desk.envbuild(*hint.split()[-4:][1:]).out == "checking\n"
+
+
+def test_a_script_that_is_not_executable_and_a_program_that_is_nowhere_get_a_hint_each(
+    desk: Desk, index: Index
+) -> None:
+    simple(index, "ant")
+    pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
+    desk.write("my check.py", "#!/usr/bin/env python\nimport ant; assert ant.__version__ == '1.0'\n")
+
+    told = refused(desk, *BOTH, "--", "./my check.py").err
+    assert "./my check.py cannot be started: Permission denied" in told
+    assert "hint: make it executable (chmod +x './my check.py')" in told
+    assert "hint: is the package that brings it in" in refused(desk, *BOTH, "--", "nothing-of-that-name").err
+    subprocess.run(["chmod", "+x", "./my check.py"], cwd=desk.folder, check=True)
+    assert desk.envbuild("bisect", *BOTH, "--", "./my check.py").code == 0
+
+
 def test_a_lock_for_another_machine_is_refused(desk: Desk, index: Index) -> None:
     simple(index, "ant")
     pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
@@ -753,7 +787,7 @@ def test_an_interpreter_as_it_was_found_is_refused(desk: Desk, index: Index) -> 
 @pytest.mark.parametrize(
     "words",
     [("a", "b"), ("a", "b", "--"), ("a", "--", "true"), ("--repeat", "0", "a", "b", "--", "x"),
-     ("--timeout", "nan", "a", "b", "--", "x")],
+     ("--timeout", "nan", "a", "b", "--", "x"), ("a", "b", "--", "")],
 )  # fmt: skip
 def test_a_command_line_that_cannot_be_meant_is_refused(words: tuple[str, ...], desk: Desk) -> None:
     done = desk.try_("bisect", *words)

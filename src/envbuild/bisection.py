@@ -74,6 +74,7 @@ class Step:
     :param changes: what in it is as in the bad environment, by number.
     :param id: ``None`` where it could not even be identified.
     :param reason: why that was the verdict.
+    :param hint: what to do about that, where the command could not be started.
     :param runs: the runs of the command, to be looked at with ``envbuild runs logs``.
     """
 
@@ -81,6 +82,7 @@ class Step:
     changes: Changes
     verdict: Verdict
     reason: str
+    hint: str = ""
     id: Digest | None = None
     seconds: float = 0.0
     exit_code: int | None = None
@@ -445,7 +447,7 @@ class _Trials:
                     )
                 except TargetError as error:
                     # It was started in the good environment: this one lacks what it takes.
-                    return replace(step, verdict="bad", reason=str(error))
+                    return replace(step, verdict="bad", reason=str(error), hint=error.hint)
             verdict, reason = self._judged(outcome)
             step = replace(
                 step,
@@ -491,12 +493,7 @@ class _Trials:
         said = _end_of_log(self.workspace.run_folder(run) / layout.LOG) if run else ""
         if said:
             what += f"; the end of what it said:\n{said}"
-        hint = f"envbuild runs logs {run}" if run else "is the package that brings it in the definition?"
-        if step.flaky:
-            hint = "have a command that fails always, or raise --repeat"
-        elif wanted == "bad":
-            hint = "if it fails there elsewhere, that is due to something else than the environment"
-        return EnvbuildError(what, hint=hint)
+        return EnvbuildError(what, hint=_mending(step, wanted))
 
     def _told(self, step: Step, about: int) -> str:
         made = [str(self.parts[each]) for each in sorted(step.changes)]
@@ -506,6 +503,20 @@ class _Trials:
         identity = step.id.short if step.id else "-" * 12
         head = f"step {step.number} of about {about}: {step.verdict}{reason}"
         return visible(f"{head}  {identity}  {step.seconds:.2f} s  {ends.get(step.changes, what)}")
+
+
+def _mending(step: Step, wanted: str) -> str:
+    """What to do about an end that is not as it has to be."""
+    log = f"envbuild runs logs {step.runs[-1]}" if step.runs else ""
+    if step.flaky and wanted == "good":
+        return f"have a command that never fails there: {log}"
+    if step.flaky:
+        return "have a command that fails always, or lower --repeat: without it, the first failure is believed"
+    if step.verdict == "skip":
+        return f"have a command that exits with {UNKNOWN} only where neither can be told: {log}"
+    if wanted == "bad":
+        return "if it fails there elsewhere, that is due to something else than the environment"
+    return log or step.hint
 
 
 def _listed(names: list[str]) -> str:
