@@ -39,6 +39,9 @@ from envbuild.workspace import Workspace
 UNKNOWN = 125
 """The exit code by which a command says that it cannot tell, as for ``git bisect run``."""
 
+_GRACE = 2.0
+"""How many seconds a command may take to end when its time is up; of many steps, each may use them up."""
+
 _TAIL = 20
 """How many lines of its output are shown of a command that should have passed."""
 
@@ -472,6 +475,7 @@ class _Trials:
             experiment=self.question.experiment,
             known_as=(self.question.experiment, None),
             limit=self.question.timeout,
+            grace=_GRACE,
             display_name=f"step {step.number}: {len(step.changes)} of {len(self.parts)} changes",
         )
 
