@@ -729,7 +729,7 @@ def test_an_end_that_cannot_be_told_is_refused_and_its_log_named(code: str, desk
 
     hint = told.rstrip().splitlines()[-1]
     assert hint.startswith(
-        "hint: have a command that exits with 125 only where neither can be told: envbuild runs logs "
+        "hint: have a command that can tell there, and exits with something else than 125: envbuild runs logs "
     )
     assert desk.envbuild(*hint.split()[-4:][1:]).out == "checking\n"
 

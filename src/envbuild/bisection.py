@@ -517,7 +517,7 @@ def _mending(step: Step, wanted: str) -> str:
     if step.flaky:
         return "have a command that fails always, or lower --repeat: without it, the first failure is believed"
     if step.verdict == "skip":
-        return f"have a command that exits with {UNKNOWN} only where neither can be told: {log}"
+        return f"have a command that can tell there, and exits with something else than {UNKNOWN}: {log}"
     if wanted == "bad":
         return "if it fails there elsewhere, that is due to something else than the environment"
     return log or step.hint
