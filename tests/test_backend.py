@@ -28,8 +28,9 @@ from support.desk import Desk
 from support.index import Index
 
 from envbuild import distributions, reading, sbom, staleness
+from envbuild.backend import making
 from envbuild.digest import Digest
-from envbuild.errors import Damaged, EnvbuildError, LockError, NotFound
+from envbuild.errors import Damaged, DefinitionError, EnvbuildError, LockError, NotFound
 from envbuild.fingerprint import lock_document
 from envbuild.lock import Artifact, Lock, Package
 from envbuild.platform import Platform
@@ -759,11 +760,38 @@ def test_a_document_of_the_projects_own_stays(project: Path) -> None:
         assert {f"{INFO}/sboms/own.spdx.json", f"{INFO}/{sbom.SBOM}", f"{INFO}/{sbom.LOCK}"} <= set(wheel.namelist())
 
 
-@pytest.mark.parametrize("wish", ['"chek"', "true", '"check"\nother = 1', "[]"])
-def test_a_setting_that_there_is_not_is_refused(project: Path, wish: str) -> None:
-    lay(project, PROJECT + WISH + wish + "\n")
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (WISH + '"chek"', ["one of warn, check, require, and not 'chek'; did you mean 'check'?"]),
+        (WISH + "1", ["lock in [tool.envbuild.build] is one of warn, check, require, and not 1"]),
+        (WISH + "[]", ["one of warn, check, require, and not []"]),
+        (
+            WISH + '"check"\nlok = 1',
+            ["pyproject.toml: unknown key 'lok' in [tool.envbuild.build]; did you mean 'lock'?"],
+        ),
+        (WISH + "true\nother = 1", ["unknown key 'other' in [tool.envbuild.build]", "and not True"]),
+        ("\n[tool.envbuild]\nbuild = 3", ["[tool.envbuild.build] is a table, and not 3"]),
+        ("\n[tool]\nenvbuild = 'x'", ["[tool.envbuild] is a table, and not 'x'"]),
+    ],
+)
+def test_a_setting_that_there_is_not_is_refused_with_what_was_found(
+    project: Path, setting: str, said: list[str]
+) -> None:
+    (project / "pyproject.toml").write_text(PROJECT + setting + "\n", encoding="utf-8")
 
-    assert "one of warn, check, require" in refused(project)
+    with pytest.raises(DefinitionError) as caught:
+        making.check(str(project))
+
+    assert len(caught.value.problems) == len(said)
+    for each in said:
+        assert each in str(caught.value)
+
+
+def test_a_setting_that_there_is_not_stops_the_build(project: Path) -> None:
+    lay(project, PROJECT + WISH + '"chek"\n')
+
+    assert "did you mean 'check'?" in refused(project)
 
 
 def test_settings_of_the_backend_are_no_part_of_the_definition(project: Path) -> None:
