@@ -874,6 +874,26 @@ def test_a_lock_that_cannot_be_read_is_refused_before_anything_is_built(project:
     assert "not a valid lock file" in refused(project, kind)
 
 
+def test_a_lock_with_a_byte_order_mark_is_refused_with_that(project: Path) -> None:
+    """Most readers of TOML know none, and the lock would reach them in the wheel."""
+    (project / "pylock.toml").write_text(FOREIGN.lstrip(), encoding="utf-8-sig")
+
+    said = refused(project)
+
+    assert "pylock.toml: begins with a byte order mark" in said
+    assert "hint: save it as UTF-8 without one" in said
+
+
+def test_a_lock_of_a_newer_version_is_told_of_once_and_by_name(project: Path) -> None:
+    lock = project / "pylock.toml"
+    lock.write_text(FOREIGN.replace('lock-version = "1.0"', 'lock-version = "1.9"'))
+
+    done = try_build(project)
+
+    assert done.returncode == 0
+    assert done.stderr == f"warning: {lock}: lock-version is 1.9: what it has beyond 1.0 is not looked at\n"
+
+
 def test_a_lock_that_breaks_while_hatchling_builds_leaves_no_wheel(project: Path) -> None:
     (project / "pylock.toml").write_text(FOREIGN)
     (project / "hatch_build.py").write_text(
