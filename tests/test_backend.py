@@ -9,13 +9,14 @@ import importlib.util
 import io
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -331,7 +332,6 @@ def test_a_link_to_what_the_sdist_does_not_have_becomes_the_file(project: Path) 
     (project.parent / "LICENSE").write_text("do what you like\n")
     (project / "src/demo_project/LICENSE").symlink_to("../../../LICENSE")
     (project / "src/demo_project/tool").symlink_to(project / "tool.sh")
-    (project / "src/demo_project/nowhere").symlink_to("absent")
 
     with tarfile.open(build(project, "sdist")) as archive:
         inside = {each.name.rpartition("/")[2]: each for each in archive.getmembers()}
@@ -340,7 +340,6 @@ def test_a_link_to_what_the_sdist_does_not_have_becomes_the_file(project: Path) 
         assert (found.read(), inside["LICENSE"].mode) == (b"do what you like\n", 0o644)
 
     assert (inside["tool"].isreg(), inside["tool"].mode) == (True, 0o755)
-    assert inside["nowhere"].issym()
 
 
 def test_a_lock_that_is_a_link_out_of_the_tree_is_in_the_sdist_as_a_file(project: Path) -> None:
@@ -387,6 +386,101 @@ def test_envbuild_is_built_by_itself_from_its_folder_and_from_its_sdist_alike(tm
     one, other = build(root, out=tmp_path / "one"), build(unpacked, out=tmp_path / "other")
 
     assert one.read_bytes() == other.read_bytes()
+
+
+# What cannot be packed
+
+
+def lay_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def lay_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made, chdir(path.parent):
+        # A socket's address has room for a short name only.
+        made.bind(path.name)
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+@pytest.mark.parametrize("form", [PROJECT, HOOKED], ids=["backend", "hook"])
+@pytest.mark.parametrize(
+    ("lay_it", "said"),
+    [
+        (lay_pipe, "a named pipe, and only files can be packed"),
+        (lay_socket, "a socket, and only files can be packed"),
+        (lambda path: path.symlink_to("/dev/null"), "a device, and only files can be packed"),
+        (lambda path: path.symlink_to("absent"), "a link to absent, which cannot be packed: No such file or directory"),
+        (lambda path: path.symlink_to(path.name), "a link to odd, which cannot be packed: Too many levels"),
+    ],
+    ids=["pipe", "socket", "device", "nowhere", "circle"],
+)
+def test_what_is_no_file_is_refused_by_name_before_anything_is_read(
+    project: Path, form: str, kind: str, lay_it: Callable[[Path], None], said: str
+) -> None:
+    lay(project, form)
+    odd = project / "src/demo_project/odd"
+    lay_it(odd)
+
+    assert f"EnvbuildError: {odd}: {said}" in refused(project, kind)
+
+
+def test_all_that_cannot_be_packed_is_told_at_once_wherever_the_settings_take_it_from(project: Path) -> None:
+    lay(project, PROJECT.replace('"notes/extra.txt" = "demo_project/data/extra.txt"', '"notes" = "demo_project/data"'))
+    lay_pipe(project / "notes/pipe")
+    (project / "src/demo_project/nowhere").symlink_to("absent")
+
+    told = refused(project)
+
+    assert f"{project / 'notes/pipe'}: a named pipe" in told
+    assert f"{project / 'src/demo_project/nowhere'}: a link to absent" in told
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_what_is_left_out_may_be_anything(project: Path, kind: str) -> None:
+    lay(project, PROJECT.replace('exclude = ["', 'exclude = ["odd", "nowhere", "'))
+    lay_pipe(project / "src/demo_project/odd")
+    (project / "src/demo_project/nowhere").symlink_to("absent")
+
+    assert build(project, kind).is_file()
+
+
+@pytest.mark.parametrize("form", [PROJECT, HOOKED], ids=["backend", "hook"])
+def test_what_another_hook_makes_is_looked_at_when_it_is_made(project: Path, form: str) -> None:
+    (project / "hatch_build.py").write_text(
+        "from pathlib import Path\n"
+        "from hatchling.builders.hooks.plugin.interface import BuildHookInterface\n"
+        "class Makes(BuildHookInterface):\n"
+        "    def initialize(self, version, build_data):\n"
+        "        Path(self.root, 'made.py').write_text('made = 1')\n"
+        "        build_data['force_include']['more'] = 'demo_project/more'\n"
+        "        Path(self.root, 'more').mkdir()\n"
+    )
+    (project / "src/demo_project/made.py").symlink_to("../../made.py")
+    ours = "[tool.hatch.build.hooks.envbuild]\n"
+    text = form.replace(ours, "") + "\n[tool.hatch.build.hooks.custom]\n" + (ours if ours in form else "")
+    lay(project, text)
+
+    with zipfile.ZipFile(build(project)) as wheel:
+        assert wheel.read("demo_project/made.py") == b"made = 1"
+
+
+def test_the_hook_leaves_to_later_hooks_what_is_not_there_yet(project: Path) -> None:
+    """hatchling would not know what to ship, were it not for what the second hook makes."""
+    (project / "hatch_build.py").write_text(
+        "from pathlib import Path\n"
+        "from hatchling.builders.hooks.plugin.interface import BuildHookInterface\n"
+        "class Makes(BuildHookInterface):\n"
+        "    def initialize(self, version, build_data):\n"
+        "        Path(self.root, 'made.txt').write_text('made')\n"
+        "        build_data['force_include']['made.txt'] = 'made.txt'\n"
+    )
+    hooks = "\n[tool.hatch.build.hooks.custom]\n"
+    lay(project, HOOK + '\n[project]\nname = "demo-project"\nversion = "1.0"\n' + hooks)
+    (project / "src").rename(project / "elsewhere")
+    (project / "elsewhere/demo_project").rename(project / "elsewhere/another")
+
+    with zipfile.ZipFile(build(project)) as wheel:
+        assert wheel.read("made.txt") == b"made"
 
 
 # What hatchling's settings say
@@ -588,11 +682,23 @@ def test_the_hook_does_for_hatchling_what_the_backend_does(project: Path, tmp_pa
 
 
 def test_backend_and_hook_together_add_everything_once(project: Path) -> None:
-    lay(project, PROJECT + "\n[tool.hatch.build.hooks.envbuild]\n")
     (project / "pylock.toml").write_text(FOREIGN)
+    alone = build(project).read_bytes()
+    lay(project, PROJECT + "\n[tool.hatch.build.hooks.envbuild]\n")
 
-    record(build(project))
+    made = build(project)
+
+    record(made)
+    assert made.read_bytes() == alone
     build(project, "sdist")
+
+
+def test_backend_and_hook_together_tell_of_a_stale_lock_once(project: Path, locked: Lock) -> None:
+    lay(project, PROJECT + "\n[tool.hatch.build.hooks.envbuild]\n")
+    (project / "requirements.txt").write_text("iris\n")
+
+    for kind in ("wheel", "sdist"):
+        assert try_build(project, kind).stderr.count("warning:") == 1
 
 
 def test_the_page_shows_what_is_tested_here() -> None:

@@ -62,19 +62,32 @@ def refuse(root: str, *said: str) -> NoReturn:
     raise DefinitionError(*(Problem(file, None, each) for each in said))
 
 
-def settle_built(root: str, directory: str, name: str) -> None:
-    """Settle what hatchling has just built, as its settings have it.
+def build_wheel(root: str, directory: str) -> str:
+    """Build a wheel, whole, and say what it is called.
 
-    :raises LockError: as `settle_wheel`.
+    :raises EnvbuildError: as `check`, `envbuild.backend.building.see_to_files` and `settle_wheel`.
     """
-    if name.endswith(".whl"):
-        from hatchling.builders.wheel import WheelBuilder
+    check(root)
+    from envbuild.backend.building import Wheel
 
-        settle_wheel(root, Path(directory, name), reproducible=WheelBuilder(root).config.reproducible)
-    else:
-        from hatchling.builders.sdist import SdistBuilder
+    builder = Wheel(root)
+    made = Path(next(builder.build(directory=directory, versions=["standard"])))
+    settle_wheel(root, made, reproducible=builder.config.reproducible)
+    return made.name
 
-        settle_sdist(root, Path(directory, name), reproducible=SdistBuilder(root).config.reproducible)
+
+def build_sdist(root: str, directory: str) -> str:
+    """Build an sdist, whole, and say what it is called.
+
+    :raises EnvbuildError: as `check` and `envbuild.backend.building.see_to_files`.
+    """
+    check(root)
+    from envbuild.backend.building import Sdist
+
+    builder = Sdist(root)
+    made = Path(next(builder.build(directory=directory, versions=["standard"])))
+    settle_sdist(root, made, reproducible=builder.config.reproducible)
+    return made.name
 
 
 def settle_wheel(root: str, wheel: Path, *, reproducible: bool) -> None:
