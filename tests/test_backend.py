@@ -9,6 +9,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import socket
 import stat
 import subprocess
@@ -1029,7 +1030,7 @@ def test_a_wheel_that_says_nothing_is_told_from_what_is_no_wheel(project: Path, 
     assert "no such file" in desk.refused("wheel", "show", "absent.whl").err
 
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "metadata": {
         "component": {"name": "demo", "version": "1.0"},
         "properties": [{"name": "envbuild:environment", "value": "\x1b]0;owned\x07sha256:00"}],
@@ -1061,12 +1062,95 @@ def test_a_wheel_whose_lock_is_another_is_damaged(tmp_path: Path) -> None:
         sbom.tested(claiming(tmp_path / "demo.whl", GOOD, pylock=FOREIGN.encode()))
 
 
+def with_component(**members: object) -> dict[str, object]:
+    return {**GOOD, "components": [GOOD["components"][0], members]}
+
+
+def with_metadata(**members: object) -> dict[str, object]:
+    return {**GOOD, "metadata": {**GOOD["metadata"], **members}}
+
+
 @pytest.mark.parametrize(
-    "document", ["[]", "null", "{", '{"metadata": 1}', "[" * 100_000, "1" * 5000, {**GOOD, "components": [1]}]
+    ("document", "said"),
+    [
+        ("[]", ": the document is a list, and not an object"),
+        ("null", ": the document is null, and not an object"),
+        ("1", ": the document is a number, and not an object"),
+        ("{", " is not JSON: Expecting property name enclosed in double quotes: line 1 column 2"),
+        ("[" * 100_000, " has values within values within values"),
+        ("1" * 5000, " has a number in it with more digits"),
+        ("{}", ": metadata is not there"),
+        ({"metadata": 1}, ": metadata is a number, and not an object"),
+        (with_metadata(component=[]), ": metadata.component is a list, and not an object"),
+        (with_metadata(component={"name": "x"}), ": metadata.component.version is not there"),
+        (with_metadata(component={"name": True}), ": metadata.component.name is true or false, and not a text"),
+        (with_metadata(properties={}), ": metadata.properties is an object, and not a list"),
+        (with_metadata(properties=["x"]), r": metadata.properties[0] is a text, and not an object"),
+        (with_metadata(properties=[{"name": "x", "value": 1.5}]), ": metadata.properties[0].value is a number, and"),
+        ({**GOOD, "components": [1]}, ": components[0] is a number, and not an object"),
+        (with_component(version="1"), ": components[1].name is not there"),
+        (with_component(name="x", version=[]), ": components[1].version is a list, and not a text"),
+    ],
 )
-def test_a_wheel_that_says_nonsense_is_damaged(tmp_path: Path, document: object) -> None:
-    with pytest.raises(Damaged, match="not a wheel of envbuild's making"):
+def test_a_wheel_that_says_nonsense_is_damaged_and_the_place_is_named(
+    tmp_path: Path, document: object, said: str
+) -> None:
+    with pytest.raises(Damaged, match=r"demo\.whl: not a wheel of envbuild's making: ") as caught:
         sbom.tested(claiming(tmp_path / "demo.whl", document))
+
+    assert f": {INFO}/{sbom.SBOM}{said}" in str(caught.value)
+
+
+@given(
+    document=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["metadata", "component", "properties", "components", "name", "version", "value"]),
+                inner,
+            )
+        ),
+    )
+)
+def test_whatever_a_document_says_is_shown_or_refused_in_words_of_its_own(document: object) -> None:
+    form = {**GOOD, **document} if isinstance(document, dict) else document
+
+    said = ""
+    try:
+        sbom._tested(form)
+    except ValueError as error:
+        said = str(error)
+
+    assert re.fullmatch(r"|(the document|[\w.\[\]]+) is (not there|[a-z ]+, and not [a-z ]+)", said)
+
+
+def test_a_wheel_without_the_lock_that_it_speaks_of_is_damaged(project: Path, tmp_path: Path) -> None:
+    (project / "pylock.toml").write_text(FOREIGN)
+    whole, without = build(project), tmp_path / "without.whl"
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(without, "w") as new:
+        for name in old.namelist():
+            if name != f"{INFO}/{sbom.LOCK}":
+                new.writestr(name, old.read(name))
+
+    with pytest.raises(Damaged, match=r"is about a lock, .*/sboms/pylock\.toml, which is not in the wheel"):
+        sbom.tested(without)
+
+
+def test_what_is_no_file_is_told_as_what_it_is(desk: Desk, tmp_path: Path) -> None:
+    assert f"{tmp_path} is a folder, and a wheel is a file" in desk.refused("wheel", "show", tmp_path).err
+    assert "/dev/null is a device, a pipe or a socket" in desk.refused("wheel", "show", "/dev/null").err
+
+
+def test_names_in_a_zip_do_not_command_the_terminal_either(tmp_path: Path) -> None:
+    file = tmp_path / "demo.whl"
+    with zipfile.ZipFile(file, "w") as wheel:
+        wheel.writestr(f"de\x1bmo.dist-info/{sbom.SBOM}", "[]")
+
+    with pytest.raises(Damaged, match="is a list, and not an object") as caught:
+        sbom.tested(file)
+
+    assert "\x1b" not in str(caught.value)
 
 
 @given(position=st.integers(min_value=0), value=st.integers(0, 255), cut=st.booleans())
