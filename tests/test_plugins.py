@@ -387,3 +387,117 @@ def test_a_hook_wrapper_is_left_out(load: Callable[..., Plugins]) -> None:
         "from envbuild import hookimpl\n\n@hookimpl(wrapper=True)\ndef run_target(): return (yield)\n"
     ).found
     assert found.error == "run_target is a hook wrapper, which envbuild's hooks do not take"
+
+
+# What they answer, print and say
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("{'a': [0, 1.5]}", "TypeError: answer.a[1]: float has no canonical form"),
+        ("{'a': float('nan')}", "TypeError: answer.a: float has no canonical form"),
+        ("{'a': {1: 2}}", "TypeError: answer.a: a key is a text, not 1"),
+        ("{'a': {'b'}}", "TypeError: answer.a: set has no canonical form"),
+        ("{'a': b'b'}", "TypeError: answer.a: bytes has no canonical form"),
+        ("(lambda each: each.update(a=each) or each)({})", "ValueError: answer.a.a.a"),
+        ("{'a': 10**5000}", "ValueError: answer.a: a whole number of 16610 bits is too long"),
+        ("{'a': chr(0xd800)}", r"ValueError: answer.a: '\ud800' has half of a surrogate pair"),
+        ("{chr(0xd800): 'a'}", r"ValueError: answer: '\ud800' has half of a surrogate pair"),
+    ],
+)
+def test_an_answer_that_no_id_can_be_taken_of_is_told_with_its_place_and_nothing_is_locked(
+    desk: Desk, answer: str, told: str
+) -> None:
+    desk = install(
+        desk, "odd", f"from envbuild import hookimpl\n\n@hookimpl\ndef compute_hash():\n    return {answer}\n"
+    )
+    desk.write("envbuild.yml", "name: plain\n")
+
+    done = desk.refused("lock", "--json")
+
+    assert done.json["message"].startswith(f"the plugin 'odd' failed in compute_hash: {told}")
+    assert f"error: {done.json['message']}\n" in done.err
+    assert "Traceback" not in done.err
+    assert not (desk.folder / "pylock.toml").exists()
+
+
+PRINTS = """
+from envbuild import hookimpl
+print("at import")
+
+@hookimpl
+def compute_hash():
+    print("in a hook")
+
+def outdated(definition, lock, variables):
+    print("in outdated")
+    yield from ()
+
+def checkup(variables):
+    print("in checkup")
+    yield from ()
+"""
+
+
+@pytest.mark.parametrize("command", ["lock", "doctor", "plugins"])
+def test_what_a_plugin_prints_is_no_part_of_the_result(desk: Desk, command: str) -> None:
+    desk = install(desk, "chatty", PRINTS)
+    desk.write("envbuild.yml", "name: plain\n")
+    desk.envbuild("lock")
+
+    done = desk.try_(command, "--json")
+
+    assert done.json
+    said = {
+        "lock": "at import\nin outdated\nin a hook\n",
+        "doctor": "at import\nin checkup\n",
+        "plugins": "at import\n",
+    }
+    assert said[command] in done.err
+
+
+STEERS = r"\x1b[2J\nall is well\x07"
+
+
+def test_what_a_mistake_says_steers_no_terminal_and_is_one_line(desk: Desk) -> None:
+    source = f"from envbuild import hookimpl\n\n@hookimpl\ndef run_target(run):\n    raise ValueError('{STEERS}')\n"
+
+    told = install(desk, "wild", source).refused("run", "--", "true").err
+
+    assert r"failed in run_target: ValueError: \x1b[2J all is well\x07" in told
+
+
+def test_what_an_error_of_a_plugin_says_steers_no_terminal(desk: Desk) -> None:
+    raising = f"raise TargetError('{STEERS}', hint='{STEERS}')"
+    source = f"from envbuild import TargetError, hookimpl\n\n@hookimpl\ndef run_target(run):\n    {raising}\n"
+
+    told = install(desk, "wild", source).refused("run", "--", "true").err
+
+    assert "error: \\x1b[2J\nall is well\\x07\nhint: \\x1b[2J\nall is well\\x07\nfrom: the plugin wild" in told
+
+
+def test_an_error_whose_text_cannot_be_had_is_told_nonetheless() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+    with pytest.raises(PluginError, match=r"failed in run_target: Mute: <its text cannot be had: ValueError>"):
+        raising("run_target", Mute()).first("run_target")
+
+
+def test_a_long_reason_widens_no_table_and_is_whole_in_json(desk: Desk) -> None:
+    desk = install(desk, "broken", "raise ImportError('x' * 100_000 + chr(10) + chr(27))\n")
+
+    told = desk.envbuild("plugins").out
+
+    assert max(map(len, told.splitlines())) <= len("broken: broken: ") + 200
+    assert "\nbroken: broken: ImportError: xxx" in told
+    assert len(listed(desk, "broken")["error"]) > 100_000
+
+
+def test_an_entry_point_that_is_none_is_told(desk: Desk) -> None:
+    desk = install(desk, "bent", TARGET)
+    (desk.root / "site" / "bent-1.0.dist-info" / "entry_points.txt").write_text("[envbuild]\nbent = bent plugin\n")
+
+    assert listed(desk, "bent")["error"] == "'bent plugin' is no entry point: MODULE or MODULE:NAME is wanted"

@@ -184,6 +184,8 @@ def _lock_anew(project: Project, workspace: Workspace, plugins: Plugins, wishes:
         )
     made = resolve(project, workspace, plugins, wishes, before)
     workspace.keep(lock_document(project.definition))
+    # A lock of which no id can be taken would lie there as if it could be used.
+    identify(project, made, workspace, plugins)
     file = write_lock(made, project, wishes)
     written = facts_of(str(file)) if file else None
     return Locked(lock=made, reasons=reasons, before=before, file=file, written=written)
@@ -352,8 +354,7 @@ def _keep_aside(target: Path, wishes: Wishes) -> None:
 
 def identify(project: Project, lock: Lock, workspace: Workspace, plugins: Plugins) -> Digest:
     """The environment's id; the document that it is taken of is kept, so that it can be explained."""
-    answers = plugins.gather("compute_hash", Mapping, definition=project.definition, lock=lock)
-    return workspace.keep(environment_document(lock, answers))
+    return workspace.keep(environment_document(lock, plugins.facts(project.definition, lock)))
 
 
 # -- building ------------------------------------------------------------------------------------------------

@@ -19,8 +19,10 @@ import pluggy
 from envbuild import hookspecs, loading
 from envbuild.definition import OWN_SECTIONS, Definition
 from envbuild.errors import EnvbuildError, PluginError, PluginMissing
+from envbuild.fingerprint import canonical
 from envbuild.loading import Plugin
 from envbuild.lock import Lock
+from envbuild.supervise import visible
 
 HOOKS = tuple(name for name, each in vars(hookspecs).items() if hasattr(each, f"{hookspecs.GROUP}_spec"))
 """The names of the hooks, in the order of the story."""
@@ -41,6 +43,9 @@ _OURS = ("local", "pip", "unmanaged", "wheel")
 
 
 _Kind = type | tuple[type, ...]
+
+_SHORT = 200
+"""How much of a reason is shown where there is little room."""
 
 
 class Plugins:
@@ -78,6 +83,17 @@ class Plugins:
         """
         return dict(self._answers_to(hook, kind, arguments))
 
+    def facts(self, definition: Definition, lock: Lock) -> dict[str, dict[str, Any]]:
+        """Ask every plugin's ``compute_hash``, and give the answers in the one form that an id is taken of.
+
+        :raises PluginError: as for `gather`, and where an answer has no such form.
+        """
+        found = {}
+        for name, answer in self._answers_to("compute_hash", Mapping, {"definition": definition, "lock": lock}):
+            with self._blamed(name, "compute_hash"):
+                found[name] = canonical(answer, "answer")
+        return found
+
     def first(self, hook: str, kind: _Kind = object, /, **arguments: Any) -> Any:
         """Ask the plugins in turn, and give the first answer that is not ``None``; ``None`` if there is none.
 
@@ -104,18 +120,21 @@ class Plugins:
             if not isinstance(answer, kind):
                 # Further on it would look like a mistake of the core.
                 wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-                raise self._failure(name, hook, f"it answered {answer!r}, and that is no {wanted}")
+                with self._blamed(name, hook):
+                    shown = shortened(repr(answer))
+                raise self._failure(name, hook, f"it answered {shown}, and that is no {wanted}")
             yield name, answer
 
     @contextmanager
     def _blamed(self, name: str, function: str) -> Iterator[None]:
-        """Say of what goes wrong in a plugin's function whose it is.
+        """Say of what goes wrong in a plugin's function whose it is; what it prints goes to standard error.
 
         :raises EnvbuildError: the plugin raised it; where it is a stranger, with its name.
         :raises PluginError: the plugin raised anything else, which it should not.
         """
         try:
-            yield
+            with loading.printing_aside():
+                yield
         except KeyboardInterrupt:
             raise
         except EnvbuildError as error:
@@ -127,7 +146,7 @@ class Plugins:
         # What a stranger's code raises is told with the stranger's name, and the whole of it is chained. Extensions in
         # Rust panic with what is no Exception.
         except BaseException as error:
-            raise self._failure(name, function, f"{type(error).__name__}: {error}") from error
+            raise self._failure(name, function, raised(error)) from error
 
     def outdated(self, definition: Definition, lock: Lock) -> tuple[str, ...]:
         """Ask every plugin that has a function ``outdated`` what has changed since ``lock`` was made.
@@ -158,7 +177,7 @@ class Plugins:
 
     def lacking(self, what: str, names: Sequence[str]) -> PluginMissing:
         """As `missing`, of several at once."""
-        broken = [f"{each}: {each.error}" for each in self.found if each.error]
+        broken = [f"{each}: {shortened(each.error)}" for each in self.found if each.error]
         hint = "; ".join(_advice(what, name) for name in names)
         if broken:
             hint += "; these plugins could not be loaded: " + "; ".join(broken)
@@ -177,8 +196,8 @@ class Plugins:
         point, clock = found.point, loading.Clock()
         known = partial(Plugin, name=point.name, module=point.value, distribution=loading.distribution_of(point))
         try:
-            with loading.watched(point):
-                plugin = point.load()
+            with loading.watched(point), loading.printing_aside():
+                plugin = loading.imported(point)
             api = loading.written_for(plugin)
             with loading.deprecations() as told:
                 self._accept(plugin, point.name)
@@ -210,9 +229,25 @@ class Plugins:
 
 def _reason(error: BaseException) -> str:
     """Why a plugin is left out, in one line."""
-    hint = f" ({error.hint})" if isinstance(error, EnvbuildError) and error.hint else ""
-    said = f"{error}{hint}" if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-    return " ".join(said.split())
+    if not isinstance(error, PluginError):
+        return raised(error)
+    return visible(" ".join(f"{error} ({error.hint})".split() if error.hint else str(error).split()))
+
+
+def raised(error: BaseException) -> str:
+    """What a stranger's code has raised, in one line that steers no terminal."""
+    try:
+        said = str(error)
+    # What cannot even be said is a mistake of whoever wrote that error.
+    except Exception as another:
+        said = f"<its text cannot be had: {type(another).__name__}>"
+    return visible(" ".join(f"{type(error).__name__}: {said}".split()))
+
+
+def shortened(text: str) -> str:
+    """One line of a text, and not more than what is read at a glance."""
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= _SHORT else f"{line[: _SHORT - 1]}…"
 
 
 def _looked_at(plugin: object, hooks: tuple[str, ...], seconds: float) -> Iterator[str]:
