@@ -501,3 +501,94 @@ def test_an_entry_point_that_is_none_is_told(desk: Desk) -> None:
     (desk.root / "site" / "bent-1.0.dist-info" / "entry_points.txt").write_text("[envbuild]\nbent = bent plugin\n")
 
     assert listed(desk, "bent")["error"] == "'bent plugin' is no entry point: MODULE or MODULE:NAME is wanted"
+
+
+# What they pin
+
+
+def pinning(package: str) -> str:
+    """A plugin that pins that."""
+    return (
+        "from envbuild import Artifact, Digest, Package, hookimpl\n\n"
+        "FILE = Artifact(kind='wheel', url='https://host.test/x-1-py3-none-any.whl', digest=Digest.of(b''))\n\n"
+        f"@hookimpl\ndef resolve_dependencies(resolution):\n    resolution.add({package})\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("package", "told"),
+    [
+        ("'x'", "TypeError: a Package is wanted, not 'x'"),
+        ("None", "TypeError: a Package is wanted, not None"),
+        (
+            "Package(name='../../evil', version='1', artifact=FILE)",
+            "ValueError: '../../evil' is no name of a package of kind 'pip'",
+        ),
+        (
+            "Package(name='../evil', version='1', artifact=FILE, kind='fowl')",
+            "ValueError: '../evil' is no name of a package of kind 'fowl'",
+        ),
+        ("Package(name=1, version='1', artifact=FILE)", "ValueError: 1 is no name of a package of kind 'pip'"),
+        ("Package(name='', version='1', artifact=FILE, kind='fowl')", "ValueError: '' is no name"),
+        (
+            "Package(name='x', version='1', artifact=Artifact(kind='archive', path='x.zip'))",
+            "ValueError: x 1: a file is known by its digest, and this archive has none",
+        ),
+        (
+            "Package(name='x', version='1', artifact=Artifact(kind='vcs', url='https://host.test/x'))",
+            "ValueError: x 1: what a repository has is known by its revision, and there is none",
+        ),
+    ],
+)
+def test_what_cannot_be_pinned_is_told_with_the_name_of_who_pins_it(desk: Desk, package: str, told: str) -> None:
+    desk = install(desk, "odd", pinning(package))
+    desk.write("envbuild.yml", "name: plain\n")
+
+    said = desk.refused("lock").err
+
+    assert f"error: the plugin 'odd' failed in resolve_dependencies: {told}" in said
+    assert "hint: report it to whoever makes odd 1.0" in said
+
+
+# Plugins that have gone since
+
+PINS = """
+from envbuild import Artifact, Digest, Package, hookimpl
+
+@hookimpl
+def resolve_dependencies(definition, resolution):
+    if "tools" not in definition.plugins:
+        return None
+    artifact = Artifact(kind="archive", url="https://host.test/jq", filename="jq", digest=Digest.of(b"jq"))
+    resolution.add(Package(name="jq", version=None, kind="tools", artifact=artifact))
+    return ("tools",)
+"""
+
+
+@pytest.mark.parametrize("command", [("lock",), ("lock", "--check"), ("lock", "--check", "--json")])
+def test_a_lock_whose_plugin_has_gone_is_not_up_to_date(desk: Desk, command: tuple[str, ...]) -> None:
+    desk.write("envbuild.yml", "plugins: {tools: {jq: '1.7'}}\n")
+    install(desk, "tools", PINS).envbuild("lock")
+    before = (desk.folder / "pylock.toml").read_bytes()
+
+    told = desk.refused(*command).err
+
+    assert "error: no installed plugin takes on the section 'tools'" in told
+    assert (desk.folder / "pylock.toml").read_bytes() == before
+
+
+def test_a_lock_whose_packages_nobody_builds_is_not_up_to_date(desk: Desk) -> None:
+    desk.write("envbuild.yml", "plugins: {tools: {jq: '1.7'}}\n")
+    desk = install(desk, "tools", PINS)
+    desk.envbuild("lock")
+
+    assert "no installed plugin takes on the packages of kind 'tools'" in desk.refused("lock", "--check").err
+
+
+def test_a_lock_whose_plugin_is_there_is_up_to_date(desk: Desk) -> None:
+    desk.write("envbuild.yml", "plugins: {tools: {jq: '1.7'}}\n")
+    desk = install(desk, "tools", f"{PINS}\n@hookimpl\ndef build_image(lock): ...\n")
+    desk.envbuild("lock")
+
+    assert desk.envbuild("lock", "--check").out.endswith("up to date\n")
+    assert desk.envbuild("lock").out.startswith("unchanged: ")

@@ -44,6 +44,9 @@ _OURS = ("local", "pip", "unmanaged", "wheel")
 
 _Kind = type | tuple[type, ...]
 
+_STRANGER = ""
+"""In place of the name of a plugin that envbuild does not bring."""
+
 _SHORT = 200
 """How much of a reason is shown where there is little room."""
 
@@ -183,6 +186,27 @@ class Plugins:
             hint += "; these plugins could not be loaded: " + "; ".join(broken)
         said = " and ".join(repr(name) for name in names)
         return PluginMissing(f"no installed plugin takes on the {what}{'s' * (len(names) > 1)} {said}", hint=hint)
+
+    def check_locked(self, sections: Iterable[str], kinds: Iterable[str]) -> None:
+        """Refuse a lock that fits, and that nobody would make or build any more.
+
+        Nobody is asked for that, so where there is a stranger who answers the hook, it may be its business.
+
+        :param kinds: the kinds of packages in the lock.
+        :raises PluginMissing: nobody can take on a section, or packages of a kind.
+        """
+        resolving, building = self._answering("resolve_dependencies"), self._answering("build_image")
+        nobodys = [each for each in sections if (each in _EXTRAS or each not in OWN_SECTIONS)]
+        nobodys = [each for each in nobodys if not resolving & {_EXTRAS.get(each), _STRANGER}]
+        if nobodys:
+            raise self.lacking("section", nobodys)
+        for kind in sorted({*kinds} - {"pip", "wheel"}):
+            if not building & {kind, _STRANGER}:
+                raise self.missing("packages of kind", kind)
+
+    def _answering(self, hook: str) -> set[str | None]:
+        """The names of envbuild's own plugins that answer a hook, and `_STRANGER` where there is another."""
+        return {each.name if each.is_ours else _STRANGER for each in self.found if hook in each.hooks}
 
     def check_target(self, name: str) -> None:
         """Refuse a target that we know the plugin for, before anything is built for it in vain.
