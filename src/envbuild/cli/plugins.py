@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from envbuild import render
 from envbuild.cli.context import Context
@@ -49,6 +50,6 @@ def new(arguments: argparse.Namespace, context: Context) -> int:
     folder = scaffold.write(made, context.directory / (arguments.output or made.distribution))
     files = [str(each.relative_to(folder)) for each in sorted(folder.rglob("*")) if each.is_file()]
     result = {"name": made.name, "hooks": list(made.hooks), "folder": str(folder), "files": files}
-    steps = f"pip install --editable '{folder}[test]' && pytest {folder}"
+    steps = f"pip install --editable {shlex.quote(f'{folder}[test]')} && pytest {shlex.quote(str(folder))}"
     context.show(result, render.facts({"plugin": made.name, "folder": folder, "files": files, "next": steps}))
     return 0
