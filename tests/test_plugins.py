@@ -422,6 +422,15 @@ def test_an_answer_that_no_id_can_be_taken_of_is_told_with_its_place_and_nothing
     assert not (desk.folder / "pylock.toml").exists()
 
 
+def test_a_section_that_is_no_text_is_told_with_the_name_of_the_plugin(desk: Desk) -> None:
+    answering = "def resolve_dependencies():\n    return [['tools']]\n"
+    desk = install(desk, "odd", f"from envbuild import hookimpl\n\n@hookimpl\n{answering}")
+    desk.write("envbuild.yml", "name: plain\n")
+
+    told = "it answered [['tools']], and ['tools'] is no name of a section"
+    assert f"the plugin 'odd' failed in resolve_dependencies: {told}\n" in desk.refused("lock").err
+
+
 PRINTS = """
 from envbuild import hookimpl
 print("at import")

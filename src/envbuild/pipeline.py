@@ -38,9 +38,6 @@ from envbuild.staleness import changed_inputs
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
 
-_NAMES = (tuple, list, set, frozenset)
-"""What the names of sections may come in; a text would be taken for one of its letters."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
@@ -291,10 +288,7 @@ def _ask_resolvers(definition: Definition, resolution: Resolution, platform: Pla
 
     :returns: the sections that somebody has taken on.
     """
-    answers = plugins.gather(
-        "resolve_dependencies", _NAMES, definition=definition, platform=platform, resolution=resolution
-    )
-    return {section for answer in answers.values() for section in answer}
+    return plugins.taken(definition=definition, platform=platform, resolution=resolution)
 
 
 def _nobodys(definition: Definition, request: LockRequest, platform: Platform, plugins: Plugins) -> str | None:

@@ -44,6 +44,9 @@ _OURS = ("local", "pip", "unmanaged", "wheel")
 
 _Kind = type | tuple[type, ...]
 
+_NAMES = (tuple, list, set, frozenset)
+"""What the names of sections may come in; a text would be taken for one of its letters."""
+
 _STRANGER = ""
 """In place of the name of a plugin that envbuild does not bring."""
 
@@ -85,6 +88,20 @@ class Plugins:
         :raises PluginError: a plugin raised something that it should not, or its answer is something else.
         """
         return dict(self._answers_to(hook, kind, arguments))
+
+    def taken(self, **arguments: Any) -> set[str]:
+        """Ask every plugin's ``resolve_dependencies``, and give the sections that somebody has taken on.
+
+        :raises PluginError: as for `gather`, and where a section is no text.
+        """
+        found: set[str] = set()
+        for name, answer in self._answers_to("resolve_dependencies", _NAMES, arguments):
+            for each in answer:
+                if not isinstance(each, str):
+                    said = f"it answered {shortened(repr(answer))}, and {shortened(repr(each))} is no name of a section"
+                    raise self._failure(name, "resolve_dependencies", said)
+                found.add(each)
+        return found
 
     def facts(self, definition: Definition, lock: Lock) -> dict[str, dict[str, Any]]:
         """Ask every plugin's ``compute_hash``, and give the answers in the one form that an id is taken of.
