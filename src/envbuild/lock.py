@@ -33,7 +33,7 @@ from packaging.pylock import (
     PylockValidationError,
 )
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envbuild.digest import Digest
@@ -516,9 +516,12 @@ class Resolution:
     def add(self, *packages: Package) -> None:
         """Pin ``packages``.
 
+        :raises TypeError: one is no `Package`.
+        :raises ValueError: one cannot be meant: its name is none, or nothing says which bytes it is.
         :raises PackageClash: one of that name has been pinned already; both are named.
         """
         for each in packages:
+            _check_pinned(each)
             other = next((one for one in self.packages if _clash(one, each)), None)
             if other:
                 raise PackageClash(
@@ -547,6 +550,33 @@ class Resolution:
         :param inputs: their digests, by path relative to the definition's folder.
         """
         self.inputs = {**self.inputs, **inputs}
+
+
+def _check_pinned(package: Package) -> None:
+    """See to it that a package can be locked, while it is known who made it."""
+    if not isinstance(package, Package):
+        raise TypeError(f"a Package is wanted, not {package!r}")
+    try:
+        _check_name(package)
+    except (InvalidName, TypeError) as error:
+        raise ValueError(f"{package.name!r} is no name of a package of kind {package.kind!r}") from error
+    artifact = package.artifact
+    if artifact.kind in ("wheel", "sdist", "archive") and artifact.digest is None:
+        raise ValueError(f"{package}: a file is known by its digest, and this {artifact.kind} has none")
+    if artifact.kind == "vcs" and not artifact.revision:
+        raise ValueError(f"{package}: what a repository has is known by its revision, and there is none")
+
+
+def _check_name(package: Package) -> None:
+    """Python distributions are named as PEP 503 has it, packages of other kinds by a text that leads nowhere.
+
+    :raises InvalidName: it is no such name.
+    :raises TypeError: it is no text.
+    """
+    canonicalize_name(package.name, validate=package.kind in _OF_PIP)
+    path = PurePosixPath(package.name)
+    if not package.name or not package.name.isprintable() or path.is_absolute() or ".." in path.parts:
+        raise InvalidName(package.name)
 
 
 def _clash(one: Package, other: Package) -> bool:

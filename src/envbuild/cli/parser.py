@@ -358,9 +358,10 @@ def _plugins(commands: _Commands) -> None:
         action="append",
         choices=HOOK_NAMES,
         metavar="HOOK",
-        help=f"a hook that it answers, repeatable (default: run_target); one of {', '.join(HOOK_NAMES)}",
+        help="a hook that it answers (default: run_target); those that belong together are begun in one go "
+        f"(--hook resolve_dependencies --hook build_image); one of {', '.join(HOOK_NAMES)}",
     )
-    new.add_argument("-o", "--output", metavar="DIR", help="the folder to make (default: envbuild-NAME)")
+    new.add_argument("-o", "--output", metavar="DIR", type=_folder, help="the folder to make (default: envbuild-NAME)")
 
 
 def _wheel(commands: _Commands) -> None:
@@ -401,6 +402,12 @@ def _named(text: str) -> str:
 def _spec(text: str) -> str:
     if not text:
         raise UsageError("SPEC is empty", hint="is the variable set that should name it?")
+    return text
+
+
+def _folder(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("no folder: is the variable set that should name it?")
     return text
 
 
