@@ -6,7 +6,10 @@ Each says in its docstring what is wrong with it.
 from __future__ import annotations
 
 import contextlib
+import datetime
+import getpass
 import os
+import platform
 import random
 import shutil
 import signal
@@ -607,6 +610,52 @@ class WritesASecret(Builder):
 
     def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
         (request.destination / "pip.conf").write_text(f"https://me:{request.variables[SECRET]}@host.test\n")
+
+
+class WritesASecretOfTheProcess(Builder):
+    """The same, from the variables of the process."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        (request.destination / "pip.conf").write_text(f"https://me:{os.environ.get(SECRET)}@host.test\n")
+
+
+class WritesItsOwner(Builder):
+    """The home, name and language of whoever builds."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        told = Path.home(), getpass.getuser(), os.environ.get("LANG")
+        (request.destination / "owner").write_text(f"{told}\n")
+
+
+class WritesTheHost(Builder):
+    """What the machine is called."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        (request.destination / "host").write_text(f"{socket.gethostname()} {platform.node()}\n")
+
+
+class WritesTheDay(Builder):
+    """The day of the build, as three modules tell it."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        told = datetime.date.today(), datetime.datetime.now(datetime.UTC).date(), time.strftime("%F")
+        (request.destination / "day").write_text(f"{told}\n")
+
+
+class LinksToTheProject(Builder):
+    """A link to the shelf."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        assert definition.root
+        (request.destination / "shelf").symlink_to(definition.root / "shelf")
+
+
+class SharesAFile(Builder):
+    """A file of the project, by another name."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        assert definition.root
+        (request.destination / "shared.txt").hardlink_to(definition.root / "shelf" / "demo-1.0.txt")
 
 
 class AsksWhileItBuilds(Builder):

@@ -109,6 +109,11 @@ class PluginContract:
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setattr(tempfile, "tempdir", folder)
 
+    @pytest.fixture(autouse=True)
+    def _secret_within_reach(self, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the secret where users have theirs, for those who look there and not in what they are given."""
+        monkeypatch.setenv(SECRET, secret)
+
     def broken(self, found: str, *details: object) -> NoReturn:
         """Fail: say what was found, and which promise that breaks."""
         lines = [f"{self.hook}: {found}", *(f"    {each}" for each in details), "", "The promise:", self._promise]

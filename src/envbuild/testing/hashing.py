@@ -148,6 +148,7 @@ class ComputeHashContract(PluginContract):
 
         As `compute_hash` says: "no values of variables, no secrets."
         """
+        monkeypatch.delenv(SECRET)
         before = answer(definition, lock)
         monkeypatch.setenv(SECRET, secret)
         values = {**definition.variables, "TOLD": secret}

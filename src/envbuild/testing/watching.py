@@ -120,14 +120,17 @@ def _tell(event: str, arguments: tuple[Any, ...]) -> None:
         seen.note(event, arguments)
 
 
-def tree(folder: Path) -> dict[str, str]:
-    """What is in a folder: of each path the kind, the permissions and the content; times say nothing."""
-    return {str(path.relative_to(folder)): _content(path) for path in sorted(folder.rglob("*"))}
+def tree(folder: Path, permissions: int = 0o7777) -> dict[str, str]:
+    """What is in a folder: of each path the kind, the permissions and the content; times say nothing.
+
+    :param permissions: those that count.
+    """
+    return {str(path.relative_to(folder)): _content(path, permissions) for path in sorted(folder.rglob("*"))}
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, permissions: int) -> str:
     facts = path.lstat()
-    mode = f"{stat.S_IMODE(facts.st_mode):04o}"
+    mode = f"{stat.S_IMODE(facts.st_mode) & permissions:04o}"
     if stat.S_ISLNK(facts.st_mode):
         return f"a link to {path.readlink()}"
     if stat.S_ISDIR(facts.st_mode):
