@@ -878,6 +878,58 @@ class ShowsVariables(RunsHere):
         return type("Shown", (Process,), {"__repr__": lambda _: shown})(handle.process)
 
 
+class StartsSlowly(RunsHere):
+    """It waits a while to see whether the program goes on."""
+
+    def begin(self, run: RunRequest, image: Image) -> RunHandle:
+        handle = super().begin(run, image)
+        time.sleep(1.6)
+        return handle
+
+
+class PassesVariablesAsWords(RunsHere):
+    """It has ``env`` set the variables, by its command line."""
+
+    def start(self, run: RunRequest, image: Image, **options: Any) -> subprocess.Popen[bytes]:
+        words = ("env", *(f"{name}={value}" for name, value in run.variables.items()))
+        return super().start(replace(run, command=(*words, f"{image.path}/bin/python", *run.command[1:])), image)
+
+
+class ShowsVariablesByProgram(RunsHere):
+    """A program of its has them on its command line, as long as the run goes on."""
+
+    def start(self, run: RunRequest, image: Image, **options: Any) -> subprocess.Popen[bytes]:
+        starts = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[2:]).returncode)"
+        hidden = f'exec {sys.executable} -c \'{starts}\' "$*" "$PROGRAM" program.py 9'
+        words = ("sh", "-c", f'set -- "${SECRET}"; {hidden}')
+        given = {**run.variables, "PROGRAM": f"{image.path}/bin/python"}
+        return super().start(replace(run, command=words, variables=given), image)
+
+
+class KeepsALog(RunsHere):
+    """It writes down, for all runs, what it was to run."""
+
+    def begin(self, run: RunRequest, image: Image) -> RunHandle:
+        with (run.folder.parent / "runs.log").open("a") as log:
+            log.write(f"{run.command}\n")
+        return super().begin(run, image)
+
+
+class KeepsVariables(RunsHere):
+    """It writes down the variables of the run, in its folder."""
+
+    def begin(self, run: RunRequest, image: Image) -> RunHandle:
+        (run.folder / "variables").write_text(str(dict(run.variables)))
+        return super().begin(run, image)
+
+
+class KeepsInputOpen(RunsHere):
+    """The program can read, and nobody writes."""
+
+    def start(self, run: RunRequest, image: Image, **options: Any) -> subprocess.Popen[bytes]:
+        return super().start(run, image, stdin=subprocess.PIPE)
+
+
 class UsesItsOwnPython(RunsHere):
     """It runs in the Python of envbuild."""
 

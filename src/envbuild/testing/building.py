@@ -297,7 +297,7 @@ class BuildImageContract(PluginContract):
         """Nothing is written but in the destination, the scratch folder and the store.
 
         As docs/plugins.md says: "**Write only where you were told**: `request.scratch`, `request.destination`, and the
-        store through `envbuild.Store`."
+        store through `envbuild.Store`"
         """
         request = request_of(lock)
         told = (request.destination, request.scratch, workspace.store.root, *caches)
