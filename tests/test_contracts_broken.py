@@ -14,6 +14,7 @@ from support import right, tried, wrong
 from support.promises import promises
 
 from envbuild.testing import PluginContract
+from envbuild.testing.ourselves import Ourselves
 
 
 class Case(NamedTuple):
@@ -75,12 +76,16 @@ CASES = [
         HashesByChance=("every_process_gives_the_same_answer", "PYTHONHASHSEED"),
         SaysWhereItIs=("every_process_gives_the_same_answer", "answers differently"),
         SaysTheZone=("every_process_gives_the_same_answer", "Asia/Kathmandu"),
+        SaysTheDay=("every_process_gives_the_same_answer", "a clock that is 100 days ahead, umask 077) answers"),
+        SaysTheMoment=("every_process_gives_the_same_answer", "asked twice, it answers differently"),
         SaysTheName=("names_and_order_do_not_count", "fact: mine → another-name"),
         SaysTheOrder=("names_and_order_do_not_count", "fact: order"),
         SaysThePlace=("where_the_project_lies_does_not_count", "in another folder its answer is another"),
         SaysTheVariables=("variables_and_secrets_do_not_count", "with other variables its answer is another"),
         SaysTheSecret=("variables_and_secrets_do_not_count", "with other variables its answer is another"),
         KeepsItsAnswer=("it_only_looks", "found.cache"),
+        SetsAVariableOnce=("it_only_looks", "SHELF: added"),
+        MovesHouse=("it_only_looks", "the handler of: SIGUSR1: changed"),
         AsksTheNetwork=("it_only_looks", "it asks the network"),
         ReadsNamesAlone=("what_matters_counts", "what matters has changed"),
     ),
@@ -197,6 +202,22 @@ def test_a_broken_promise_is_told(case: Case, pytester: pytest.Pytester) -> None
     assert case.said in told
     (promise,) = (promise for name, promise in promises() if name == f"{contract_of(case)}.{case.test}")
     assert f"The promise:\n{promise}" in told
+
+
+def test_what_a_plugin_leaves_in_the_process_is_found_in_any_order_and_gone_afterwards(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(_SUITE.format(contract="Hashing", plugin="MovesHouse"))
+    before = Ourselves.now()
+
+    done = inside(pytester)
+
+    after = Ourselves.now()
+    done.assert_outcomes(passed=9, failed=1)
+    for each in ("the working directory", "the umask", "sys.path", "the default timeout of sockets"):
+        assert f"    {each}: " in done.stdout.str()
+    assert (after.directory, after.umask, after.timeout) == (before.directory, before.umask, before.timeout)
+    assert after.handlers == before.handlers
 
 
 def contract_of(case: Case) -> str:

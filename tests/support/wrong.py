@@ -406,6 +406,20 @@ class SaysTheZone(Hasher):
         return time.strftime("%c", time.localtime(0))
 
 
+class SaysTheDay(Hasher):
+    """The day on which it is asked."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        return str(datetime.date.today())
+
+
+class SaysTheMoment(Hasher):
+    """The moment at which it is asked."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        return time.time_ns()
+
+
 class SaysTheName(Hasher):
     """What the environment is called."""
 
@@ -447,6 +461,25 @@ class KeepsItsAnswer(Hasher):
     def fact(self, definition: Definition, lock: Lock) -> Any:
         assert definition.root
         (definition.root / "found.cache").write_text("found\n")
+        return 1
+
+
+class SetsAVariableOnce(Hasher):
+    """The first question leaves a variable behind."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        return os.environ.setdefault("SHELF", "asked") and 1
+
+
+class MovesHouse(Hasher):
+    """It leaves another folder, umask, search path, timeout and handler behind."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        os.chdir("/")
+        os.umask(0o027)
+        sys.path.append("/nowhere")
+        socket.setdefaulttimeout(77)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         return 1
 
 
