@@ -332,6 +332,32 @@ class RefusesWithoutAWord(ShelfPlugin):
             raise type(error)("") from error
 
 
+class LocksThePlace(ShelfPlugin):
+    """It locks where the file lies on this machine."""
+
+    def choose(self, asked: str, definition: Definition, request: LockRequest) -> Package:
+        found = super().choose(asked, definition, request)
+        assert definition.root
+        place = str(definition.root / (found.artifact.path or ""))
+        return replace(found, artifact=replace(found.artifact, path=place))
+
+
+class LocksTheHost(ShelfPlugin):
+    """It takes the name of the machine for a version."""
+
+    def choose(self, asked: str, definition: Definition, request: LockRequest) -> Package:
+        found = super().choose(asked, definition, request)
+        return replace(found, version=f"{found.version}+{platform.node()}")
+
+
+class LocksASecretOfTheProcess(ShelfPlugin):
+    """A version that is a secret, from the variables of the process."""
+
+    def choose(self, asked: str, definition: Definition, request: LockRequest) -> Package:
+        found = super().choose(asked, definition, request)
+        return replace(found, version=os.environ.get(SECRET, found.version))
+
+
 class AsksAnyway(Resolver):
     """It asks the network, whatever it is told."""
 
