@@ -403,19 +403,17 @@ class RunTargetContract(PluginContract):
         if secret in f"{run.handle!r} {run.handle}":
             self.broken("the values of variables, secrets among them, are in what its handle says of itself")
 
-    def test_values_are_on_no_command_line(self, start: Callable[..., Started], patience: float, secret: str) -> None:
+    def test_values_are_on_no_command_line(self, start: Callable[..., Started], secret: str) -> None:
         """The values of variables are in no words that a program is started with: all users of a machine see those.
 
         As docs/plugins.md says: "The value of a variable that opens something is in no lock, no environment, no message
         and no error, on no command line".
         """
         with watched() as seen:
-            run = start(_WAITS, str(patience), variables={SECRET: secret})
-            run.follow_until_it_waits()
+            run = start(_SAYS_WHEN, "1", variables={SECRET: secret})
+            run.wait_for((run.directory / "began").exists, "a program does not begin")
         found = [each.replace(secret, f"${{{SECRET}}}") for each in seen.words if secret in each]
         found += [f"process {number}" for number in _processes_that_show(secret)]
-        (run.directory / "go").touch()
-        run.end()
         if found:
             self.broken("the value of a variable is on a command line, where everybody sees it", *found)
 
