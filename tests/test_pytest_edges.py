@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -317,13 +317,22 @@ def test_never(near): (HERE / "never").write_text("")
 
 
 class Waiting:
-    """A session of which a test is running, and does so for a minute."""
+    """A session of which a test is running, and does so for a minute.
 
-    def __init__(self, project: pytest.Pytester, **variables: str) -> None:
+    :param words: with which all tests run inside.
+    """
+
+    def __init__(
+        self,
+        project: pytest.Pytester,
+        text: str = WAITING,
+        words: Sequence[str] = ("--envbuild", "one.yml"),
+        **variables: str,
+    ) -> None:
         self.folder = project.path
-        project.makepyfile(test_waiting=WAITING)
+        project.makepyfile(test_waiting=text)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "--envbuild", "one.yml", "-p", "no:cacheprovider"],
+            [sys.executable, "-m", "pytest", *words, "-p", "no:cacheprovider"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -369,6 +378,31 @@ def test_a_session_told_to_end_tears_down_inside_and_leaves_no_process(
     assert "KeyboardInterrupt" in told
     assert all((project.path / name).exists() for name in ("torn", "near"))
     assert not (project.path / "never").exists()
+
+
+WAITING_TO_BE_COLLECTED = """
+import os, pathlib, pytest, subprocess, sys, time
+pytestmark = pytest.mark.envbuild("one.yml")
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+pathlib.Path(__file__).with_name("running").write_text(f"{os.getpid()} {child.pid}")
+time.sleep(60)
+def test_never(): pass
+"""
+
+
+@pytest.mark.parametrize("words", [("--envbuild", "one.yml"), ()], ids=["option", "mark"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_session_told_to_end_while_it_collects_leaves_no_process(
+    project: pytest.Pytester, number: signal.Signals, words: tuple[str, ...]
+) -> None:
+    waiting = Waiting(project, WAITING_TO_BE_COLLECTED, words)
+    begun = time.monotonic()
+
+    os.kill(waiting.process.pid, number)
+    code, told = waiting.ended()
+
+    assert code == pytest.ExitCode.INTERRUPTED, told
+    assert time.monotonic() - begun < 30
 
 
 def test_a_second_interrupt_does_not_wait_for_what_is_torn_down(project: pytest.Pytester) -> None:

@@ -19,6 +19,14 @@ def before(): pass
 """
 
 ENDS = {
+    "os._exit(0)": (
+        "import os; os._exit(0)",
+        "the worker ended with exit code 0: something in it has ended its process (os._exit) or replaced it (os.execv)",
+    ),
+    "replaced": (
+        "import os, sys; os.execv(sys.executable, [sys.executable, '-c', ''])",
+        "the worker ended with exit code 0: something in it has ended its process (os._exit) or replaced it (os.execv)",
+    ),
     "os._exit": ("import os; os._exit(3)", "the worker ended with exit code 3"),
     "killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the worker was ended by SIGKILL"),
     "segfault": ("import ctypes; ctypes.string_at(0)", "the worker was ended by SIGSEGV"),
@@ -36,28 +44,60 @@ def test_a_test_that_ends_its_process_fails_with_the_reason_and_the_next_gets_an
 
     said = stage.inside("-v")
 
-    assert said.outcomes == {"passed": 4, "failed": 4}
+    assert said.outcomes == {"passed": 6, "failed": 6}
     said.has(*(f"*{reason}*" for _, reason in ENDS.values()))
-    assert stage.log == ["made"] * 5
+    assert stage.log == ["made"] * 7
     assert said.code == 1
 
 
 @pytest.mark.parametrize(
-    "where",
+    ("phase", "where", "line"),
     [
-        "def test_slow(): {}",
-        "import pytest\n@pytest.fixture\ndef slow(): {}\ndef test_slow(slow): pass",
-        "import pytest\n@pytest.fixture\ndef slow():\n    yield\n    {}\ndef test_slow(slow): pass",
+        ("call", "def test_slow(): {}", 1),
+        ("setup", "import pytest\n@pytest.fixture\ndef slow(): {}\ndef test_slow(slow): pass", 3),
+        ("teardown", "import pytest\n@pytest.fixture\ndef slow():\n    yield\n    {}\ndef test_slow(slow): pass", 5),
     ],
-    ids=["test", "setup", "teardown"],
 )
-def test_a_test_that_hangs_is_ended_and_says_where_it_was(stage: Stage, where: str) -> None:
+def test_a_test_that_hangs_is_ended_and_says_where_it_was(stage: Stage, phase: str, where: str, line: int) -> None:
     stage.lay({"test_a.py": where.format("import time; time.sleep(100)") + "\ndef test_next(): pass\n"})
 
     said = stage.inside("--envbuild-timeout=3")
 
     assert said.outcomes == {"passed": 1, "failed": 1}, said.text
-    said.has("*did not answer in time*", "*test_a.py*")
+    said.has(
+        f"the worker did not answer in time in the {phase} of a test, and was ended",
+        "Fatal Python error: Aborted",
+        f'  File "*test_a.py", line {line} in *slow',
+        "---* envbuild environment *",
+    )
+    assert "_pytest/" not in said.text
+
+
+def test_a_module_that_hangs_says_where_it_was(stage: Stage) -> None:
+    stage.lay({"test_a.py": "import time\ntime.sleep(100)\n"})
+
+    stage.inside("--envbuild-timeout=3").has(
+        "the worker did not answer in time, and was ended", '  File "*test_a.py", line 2 in <module>'
+    )
+
+
+def test_of_what_a_worker_has_printed_only_whole_lines_are_told(stage: Stage) -> None:
+    stage.lay(
+        {
+            "test_a.py": """
+import os
+def test_a(capfd):
+    with capfd.disabled():
+        os.write(2, b"".join(b"line %d ends\\n" % each for each in range(999)))
+        os._exit(3)
+"""
+        }
+    )
+
+    told = [line for line in stage.inside().text.splitlines() if " ends" in line]
+
+    assert len(told) > 10
+    assert told == [f"line {each} ends" for each in range(999)][-len(told) :]
 
 
 def test_a_busy_loop_in_c_is_ended_too(stage: Stage) -> None:
@@ -74,6 +114,85 @@ def test_a_module_that_is_the_end_of_its_process_is_an_error_and_the_others_are_
 
     assert said.outcomes == {"passed": 2, "errors": 1}, said.text
     said.has("*ERROR collecting test_b.py*")
+
+
+@pytest.mark.parametrize("end", ["import os; os._exit(3)", "import time; time.sleep(1000)"], ids=["ends", "hangs"])
+@pytest.mark.parametrize("by", ["name", "mark"])
+def test_such_a_module_is_an_error_where_it_is_asked_for_by_name_or_has_a_mark(stage: Stage, by: str, end: str) -> None:
+    mark = f"import pytest\npytestmark = pytest.mark.envbuild({str(stage.own)!r})\n" if by == "mark" else ""
+    stage.lay({"test_0.py": f"{mark}def test_0(): pass\n", "test_coll.py": f"{mark}{end}\n"})
+    words = ("--envbuild-timeout=3", "--continue-on-collection-errors", "test_0.py", "test_coll.py")
+
+    said = stage.pytest(*words) if mark else stage.inside(*words)
+
+    assert said.outcomes == {"passed": 1, "errors": 1}, said.text
+    reason = "the worker ended with exit code 3" if "_exit" in end else "the worker did not answer in time"
+    said.has("*ERROR collecting test_coll.py*", f"{reason}*")
+
+
+def test_a_module_that_is_the_end_of_its_process_is_an_error_where_nothing_else_is_asked_for(stage: Stage) -> None:
+    stage.lay({"test_other.py": "def test_other(): pass\n", "test_coll.py": "import os; os._exit(3)"})
+
+    assert stage.inside("test_coll.py").outcomes == {"errors": 1}
+
+
+def test_a_worker_that_is_always_lost_at_the_same_module_is_given_up_with_the_reason(stage: Stage) -> None:
+    stage.lay({"pkg/__init__.py": "", "pkg/test_coll.py": "import os; os._exit(3)", "test_a.py": "def test_a(): pass"})
+
+    said = stage.inside("--pyargs", "pkg.test_coll", "test_a.py", "--rootdir=.")
+
+    assert said.code != 0
+    said.has("*the worker ended with exit code 3*")
+
+
+def test_what_a_worker_warns_of_is_told_once_however_often_it_is_replaced(stage: Stage) -> None:
+    stage.lay(
+        {
+            "test_a.py": """
+import os, warnings
+for _ in range(2):
+    warnings.warn("imported")
+def test_dies(): os._exit(3)
+def test_dies_too(): os._exit(3)
+def test_warns(): warnings.warn("run")
+""",
+            "test_b.py": "import os; os._exit(3)",
+        }
+    )
+
+    said = stage.inside("-W", "always", "--continue-on-collection-errors")
+
+    assert said.outcomes == {"passed": 1, "failed": 2, "errors": 1, "warnings": 3}, said.text
+
+
+LINGERS = {
+    "thread": "import threading, time\ndef test_a(): threading.Thread(target=time.sleep, args=(100,)).start()\n",
+    "exit": "import atexit, time\ndef test_a(): atexit.register(time.sleep, 100)\n",
+}
+
+
+@pytest.mark.parametrize("text", LINGERS.values(), ids=LINGERS)
+def test_a_worker_that_does_not_end_by_itself_is_ended_with_a_warning(stage: Stage, text: str) -> None:
+    stage.lay({"test_a.py": text})
+
+    said = stage.inside("--envbuild-timeout=2")
+
+    assert (said.code, said.outcomes) == (0, {"passed": 1, "warnings": 1}), said.text
+    said.has("*the worker did not end within 2 seconds, and was ended: *")
+
+
+def test_a_worker_that_is_lost_when_all_tests_have_been_run_is_warned_of(stage: Stage) -> None:
+    stage.lay(
+        {
+            "conftest.py": "import os\ndef pytest_sessionfinish(): 'WHERE' in os.environ and os._exit(3)\n",
+            "test_a.py": "import os\ndef test_a(): os.environ['WHERE'] = 'inside'\n",
+        }
+    )
+
+    said = stage.inside()
+
+    assert said.outcomes == {"passed": 1, "warnings": 1}, said.text
+    said.has("*the worker ended with exit code 3*")
 
 
 def test_what_a_test_does_to_its_process_does_no_harm(stage: Stage) -> None:

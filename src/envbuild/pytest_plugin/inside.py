@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from envbuild.pytest_plugin.collected import SkippedInside, Test
 from envbuild.pytest_plugin.environments import Environment, located
 from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
 from envbuild.pytest_plugin.reports import Reports
+from envbuild.pytest_plugin.warned import Warned
 from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class Inside:
         self._ahead = 1 if is_debugged or at_once(config) else _AHEAD
         self._starter = starter
         self._reports = Reports(config, environment)
+        self._warned = Warned()
         self._worker: Worker | None = None
         self._lost = ""
         self._has_refused = False
@@ -89,12 +92,24 @@ class Inside:
     # -- collecting
 
     def begin(self) -> None:
-        """Start the worker, which begins to collect; `collect` waits for it.
+        """Start the worker, which begins to collect, unless there is nothing left to be collected.
 
         :raises WorkerLost: it cannot be started.
         """
         if self._worker is None and not self._is_collected:
-            self._worker = self._starter.start(self.environment, self.files, list(self._crashed))
+            files = self._still_asked_for()
+            if files is None or files:
+                self._warned.begin()
+                self._worker = self._starter.start(self.environment, files, list(self._crashed))
+
+    def _still_asked_for(self) -> Sequence[str] | None:
+        """What the worker is to collect; ``None`` for what pytest was asked for."""
+        if not self._crashed:
+            return self.files
+        asked = self._starter.arguments if self.files is None else self.files
+        folder = self.config.invocation_params.dir
+        # What is named is collected even where it is to be ignored. The links that lead there are part of its name.
+        return [each for each in asked if os.path.abspath(folder / each) not in self._crashed]  # noqa: PTH100
 
     @property
     def is_lost(self) -> bool:
@@ -199,10 +214,12 @@ class Inside:
         while not self._is_collected:
             try:
                 self.begin()
-                self._take(self._said("collected"))
+                if self._worker is not None:
+                    self._take(self._said("collected"))
             except WorkerLost as error:
                 self.kill()
-                if self._collecting is None or self._has_refused:
+                # That it is lost at the same file again means that it cannot be kept from it.
+                if self._collecting is None or self._collecting in self._crashed or self._has_refused:
                     self._lost = str(error)
                 else:
                     # The others can be collected without the file that was its end.
@@ -256,6 +273,7 @@ class Inside:
         """Start another worker in the place of one that was lost, and have it collect what is still to be run."""
         items = item.session.items
         left = {str(each.path) for each in items[items.index(item) :] if getattr(each, "inside", None) is self}
+        self._warned.begin()
         self._worker = self._starter.start(self.environment, sorted(left))
         self._take(self._said("collected"))
         return self._worker
@@ -304,7 +322,7 @@ class Inside:
             case ["basetemp"] if self._worker is not None:
                 self._worker.send("basetemp", self._starter.basetemp(self.environment))
             case ["warning", told]:
-                self._reports.warn(told)
+                self._warn(told)
             case ["paused"] if self._worker is not None:
                 # The one that it was told of first is the one that it is at.
                 self._outstanding = dict.fromkeys(list(self._outstanding)[:1])
@@ -363,8 +381,21 @@ class Inside:
             if message[0] == "failed" and not self._is_ending:
                 trouble = message[1]
             elif message[0] == "warning":
-                self._reports.warn(message[1])
+                self._warn(message[1])
+            elif message[0] == "lost" and self._is_collected and not self._is_ending:
+                self._reports.warn(_lost(message[1], self.label))
         return trouble
+
+    def _warn(self, told: dict[str, Any]) -> None:
+        if self._warned.is_news(told):
+            self._reports.warn(told)
+
+
+def _lost(reason: str, label: str) -> dict[str, Any]:
+    """The warning that a worker did not end in good order when all had been run."""
+    category = ["pytest", "PytestWarning"]
+    place = {"filename": label, "lineno": 0, "nodeid": "", "location": None}
+    return {"message": reason, "category": category, "when": "runtest", **place}
 
 
 def at_once(config: pytest.Config) -> bool:

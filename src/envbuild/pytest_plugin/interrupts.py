@@ -1,4 +1,4 @@
-"""Interrupts: being told to end while tests run in environments."""
+"""Interrupts: being told to end while tests are collected or run in environments."""
 
 from __future__ import annotations
 
@@ -21,4 +21,5 @@ def terminated_as_interrupted() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is signal.default_int_handler:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)

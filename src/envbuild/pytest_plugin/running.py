@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from envbuild.pytest_plugin.interrupts import terminated_as_interrupted
 from envbuild.pytest_plugin.nodes import InsideTest
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ class Running:
         # pytest runs nothing if there is any error by now.
         session.testsfailed -= self.hosting.tolerated
         try:
-            with terminated_as_interrupted():
-                return (yield)
+            return (yield)
         except KeyboardInterrupt:
             self.interrupt()
             raise

@@ -78,6 +78,11 @@ class Starter:
         """Whether somebody can talk to a debugger in a worker."""
         return self.has_terminal and not self._wrapper
 
+    @property
+    def arguments(self) -> list[str]:
+        """What pytest outside was asked to collect, without the names of tests."""
+        return [each.partition("::")[0] for each in self.config.args]
+
     def start_early(self, environment: Environment) -> None:
         """Start a worker, which imports pytest while this one is still being set up; `start` makes use of it."""
         self._early[environment.label] = self._worker(environment)
@@ -144,7 +149,7 @@ class Starter:
         settings = ["--rootdir", str(config.rootpath), *(("-c", str(config.inipath)) if config.inipath else ())]
         blocked = [word for each in plugins if each.startswith("no:") for word in ("-p", each)]
         reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-        arguments = [each.partition("::")[0] for each in config.args] if files is None else list(files)
+        arguments = self.arguments if files is None else list(files)
         return {
             "directory": str(invoked),
             # As with `pytest`, unless it was `python -m pytest`, which has the folder first.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,16 @@ class Watching:
         if not self.config.pluginmanager.is_registered(self.hosting):
             self.config.pluginmanager.register(self.hosting, "envbuild-hosting")
             self.config.pluginmanager.register(self.hosting.running, "envbuild-running")
+            self._heed_termination()
         return self.hosting
+
+    def _heed_termination(self) -> None:
+        """From here on there are workers, which nobody would end if this process just went."""
+        from envbuild.pytest_plugin.interrupts import terminated_as_interrupted
+
+        heeding = ExitStack()
+        heeding.enter_context(terminated_as_interrupted())
+        self.config.add_cleanup(heeding.close)
 
     def _may_fail(self, conftest: Path) -> bool:
         """Whether there are tests below a conftest.py that run in environments."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import struct
@@ -47,8 +48,17 @@ _NAP = 0.002
 _FATAL = "Fatal Python error"
 """How Python begins what it says about its own end; where it was comes next, the innermost call first."""
 
-_PYTEST = "_pytest/python.py"
-"""Where pytest calls a test."""
+_OWN_END = ": something in it has ended its process (os._exit) or replaced it (os.execv)"
+"""What it takes for a worker to end in the midst of a test as if all was well."""
+
+_LINGERING = "a thread that is no daemon may still go on, or a function that atexit calls"
+"""What keeps a worker that has said all from ending."""
+
+_PHASE = re.compile(r"\bin pytest_runtest_(setup|call|teardown)$", re.MULTILINE)
+"""Where it was, if that was a test."""
+
+_PYTEST = re.compile(r"\n[^\n]*_pytest/(?:python|fixtures|runner)\.py\"")
+"""Where pytest calls a test or a fixture."""
 
 
 class WorkerLost(EnvbuildError):
@@ -156,9 +166,9 @@ class Worker:
             code = self._process.wait(10)
         except subprocess.TimeoutExpired:
             self.kill()
-            return "has closed its streams, and was killed"
+            return f"has closed its streams, and was killed{_OWN_END}"
         if code >= 0:
-            return f"ended with exit code {code}"
+            return f"ended with exit code {code}{'' if code else _OWN_END}"
         try:
             return f"was ended by {signal.Signals(-code).name}"
         except ValueError:
@@ -170,21 +180,21 @@ class Worker:
         self._process.send_signal(signal.SIGABRT)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
+        text = self._printed()
         self.kill()
-        return f"the worker did not answer in time, and was ended{self.last_words()}"
+        phase = _PHASE.search(text.rpartition(_FATAL)[2])
+        where = f" in the {phase[1]} of a test" if phase else ""
+        return f"the worker did not answer in time{where}, and was ended{_last_words(text)}"
 
     def last_words(self) -> str:
         """The end of what the worker has printed itself, below a line of its own; nothing if it has not."""
+        return _last_words(self._printed())
+
+    def _printed(self) -> str:
         if self._said is None:
             return ""
         self._said.seek(0)
-        text = self._said.read().decode(errors="replace").strip()
-        text = masked(text, self._secrets)
-        _, fatal, behind = text.rpartition(_FATAL)
-        if fatal:
-            text = (fatal + behind.partition(_PYTEST)[0].rpartition("\n")[0])[:_LAST_WORDS]
-        text = text[-_LAST_WORDS:]
-        return f"\n{text}" if text else ""
+        return masked(self._said.read().decode(errors="replace").strip(), self._secrets)
 
     def interrupt(self) -> None:
         """Have it stop what it is doing, and tear down; what it has started hears of it too, as after Ctrl-C."""
@@ -205,7 +215,7 @@ class Worker:
     def finish(self, grace: float) -> list[list[Any]]:
         """Wait for it to end in good order, as it was asked to, and end it if it has not after ``grace`` seconds.
 
-        :returns: what it said on the way.
+        :returns: what it said on the way; ``["lost", REASON]`` comes last if it did not end in good order.
         :raises KeyboardInterrupt: somebody would not wait for that; it has ended all the same.
         """
         heard: list[list[Any]] = []
@@ -213,7 +223,12 @@ class Worker:
             while not heard or heard[-1][0] not in ("finished", "failed", "refused"):
                 heard.append(self.receive(grace))
             self._process.wait(grace)
-        except (WorkerLost, subprocess.TimeoutExpired):
+        except WorkerLost as error:
+            heard.append(["lost", str(error)])
+            self._signal(signal.SIGKILL)
+        except subprocess.TimeoutExpired:
+            lingers = f"the worker did not end within {grace:g} seconds, and was ended: {_LINGERING}"
+            heard.append(["lost", lingers])
             self._signal(signal.SIGKILL)
         except KeyboardInterrupt:
             self.kill()
@@ -229,3 +244,14 @@ class Worker:
                 with suppress(OSError):
                     stream.close()
         self._said = None
+
+
+def _last_words(printed: str) -> str:
+    """What is to be told of what a worker has printed itself: whole lines, and of its own end how it came to it."""
+    _, fatal, behind = printed.rpartition(_FATAL)
+    if fatal:
+        text = fatal + _PYTEST.split(behind, maxsplit=1)[0]
+        text = text if len(text) <= _LAST_WORDS else text[:_LAST_WORDS].rpartition("\n")[0]
+    else:
+        text = printed if len(printed) <= _LAST_WORDS else printed[-_LAST_WORDS:].partition("\n")[2]
+    return f"\n{text}" if text else ""
