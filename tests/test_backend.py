@@ -9,13 +9,15 @@ import importlib.util
 import io
 import json
 import os
+import re
+import socket
 import stat
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,9 @@ from support.desk import Desk
 from support.index import Index
 
 from envbuild import distributions, reading, sbom, staleness
+from envbuild.backend import making
 from envbuild.digest import Digest
-from envbuild.errors import Damaged, EnvbuildError, LockError, NotFound
+from envbuild.errors import Damaged, DefinitionError, EnvbuildError, LockError, NotFound
 from envbuild.fingerprint import lock_document
 from envbuild.lock import Artifact, Lock, Package
 from envbuild.platform import Platform
@@ -330,7 +333,6 @@ def test_a_link_to_what_the_sdist_does_not_have_becomes_the_file(project: Path) 
     (project.parent / "LICENSE").write_text("do what you like\n")
     (project / "src/demo_project/LICENSE").symlink_to("../../../LICENSE")
     (project / "src/demo_project/tool").symlink_to(project / "tool.sh")
-    (project / "src/demo_project/nowhere").symlink_to("absent")
 
     with tarfile.open(build(project, "sdist")) as archive:
         inside = {each.name.rpartition("/")[2]: each for each in archive.getmembers()}
@@ -339,7 +341,6 @@ def test_a_link_to_what_the_sdist_does_not_have_becomes_the_file(project: Path) 
         assert (found.read(), inside["LICENSE"].mode) == (b"do what you like\n", 0o644)
 
     assert (inside["tool"].isreg(), inside["tool"].mode) == (True, 0o755)
-    assert inside["nowhere"].issym()
 
 
 def test_a_lock_that_is_a_link_out_of_the_tree_is_in_the_sdist_as_a_file(project: Path) -> None:
@@ -386,6 +387,101 @@ def test_envbuild_is_built_by_itself_from_its_folder_and_from_its_sdist_alike(tm
     one, other = build(root, out=tmp_path / "one"), build(unpacked, out=tmp_path / "other")
 
     assert one.read_bytes() == other.read_bytes()
+
+
+# What cannot be packed
+
+
+def lay_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def lay_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made, chdir(path.parent):
+        # A socket's address has room for a short name only.
+        made.bind(path.name)
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+@pytest.mark.parametrize("form", [PROJECT, HOOKED], ids=["backend", "hook"])
+@pytest.mark.parametrize(
+    ("lay_it", "said"),
+    [
+        (lay_pipe, "a named pipe, and only files can be packed"),
+        (lay_socket, "a socket, and only files can be packed"),
+        (lambda path: path.symlink_to("/dev/null"), "a device, and only files can be packed"),
+        (lambda path: path.symlink_to("absent"), "a link to absent, which cannot be packed: No such file or directory"),
+        (lambda path: path.symlink_to(path.name), "a link to odd, which cannot be packed: Too many levels"),
+    ],
+    ids=["pipe", "socket", "device", "nowhere", "circle"],
+)
+def test_what_is_no_file_is_refused_by_name_before_anything_is_read(
+    project: Path, form: str, kind: str, lay_it: Callable[[Path], None], said: str
+) -> None:
+    lay(project, form)
+    odd = project / "src/demo_project/odd"
+    lay_it(odd)
+
+    assert f"EnvbuildError: {odd}: {said}" in refused(project, kind)
+
+
+def test_all_that_cannot_be_packed_is_told_at_once_wherever_the_settings_take_it_from(project: Path) -> None:
+    lay(project, PROJECT.replace('"notes/extra.txt" = "demo_project/data/extra.txt"', '"notes" = "demo_project/data"'))
+    lay_pipe(project / "notes/pipe")
+    (project / "src/demo_project/nowhere").symlink_to("absent")
+
+    told = refused(project)
+
+    assert f"{project / 'notes/pipe'}: a named pipe" in told
+    assert f"{project / 'src/demo_project/nowhere'}: a link to absent" in told
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_what_is_left_out_may_be_anything(project: Path, kind: str) -> None:
+    lay(project, PROJECT.replace('exclude = ["', 'exclude = ["odd", "nowhere", "'))
+    lay_pipe(project / "src/demo_project/odd")
+    (project / "src/demo_project/nowhere").symlink_to("absent")
+
+    assert build(project, kind).is_file()
+
+
+@pytest.mark.parametrize("form", [PROJECT, HOOKED], ids=["backend", "hook"])
+def test_what_another_hook_makes_is_looked_at_when_it_is_made(project: Path, form: str) -> None:
+    (project / "hatch_build.py").write_text(
+        "from pathlib import Path\n"
+        "from hatchling.builders.hooks.plugin.interface import BuildHookInterface\n"
+        "class Makes(BuildHookInterface):\n"
+        "    def initialize(self, version, build_data):\n"
+        "        Path(self.root, 'made.py').write_text('made = 1')\n"
+        "        build_data['force_include']['more'] = 'demo_project/more'\n"
+        "        Path(self.root, 'more').mkdir()\n"
+    )
+    (project / "src/demo_project/made.py").symlink_to("../../made.py")
+    ours = "[tool.hatch.build.hooks.envbuild]\n"
+    text = form.replace(ours, "") + "\n[tool.hatch.build.hooks.custom]\n" + (ours if ours in form else "")
+    lay(project, text)
+
+    with zipfile.ZipFile(build(project)) as wheel:
+        assert wheel.read("demo_project/made.py") == b"made = 1"
+
+
+def test_the_hook_leaves_to_later_hooks_what_is_not_there_yet(project: Path) -> None:
+    """hatchling would not know what to ship, were it not for what the second hook makes."""
+    (project / "hatch_build.py").write_text(
+        "from pathlib import Path\n"
+        "from hatchling.builders.hooks.plugin.interface import BuildHookInterface\n"
+        "class Makes(BuildHookInterface):\n"
+        "    def initialize(self, version, build_data):\n"
+        "        Path(self.root, 'made.txt').write_text('made')\n"
+        "        build_data['force_include']['made.txt'] = 'made.txt'\n"
+    )
+    hooks = "\n[tool.hatch.build.hooks.custom]\n"
+    lay(project, HOOK + '\n[project]\nname = "demo-project"\nversion = "1.0"\n' + hooks)
+    (project / "src").rename(project / "elsewhere")
+    (project / "elsewhere/demo_project").rename(project / "elsewhere/another")
+
+    with zipfile.ZipFile(build(project)) as wheel:
+        assert wheel.read("made.txt") == b"made"
 
 
 # What hatchling's settings say
@@ -587,11 +683,23 @@ def test_the_hook_does_for_hatchling_what_the_backend_does(project: Path, tmp_pa
 
 
 def test_backend_and_hook_together_add_everything_once(project: Path) -> None:
-    lay(project, PROJECT + "\n[tool.hatch.build.hooks.envbuild]\n")
     (project / "pylock.toml").write_text(FOREIGN)
+    alone = build(project).read_bytes()
+    lay(project, PROJECT + "\n[tool.hatch.build.hooks.envbuild]\n")
 
-    record(build(project))
+    made = build(project)
+
+    record(made)
+    assert made.read_bytes() == alone
     build(project, "sdist")
+
+
+def test_backend_and_hook_together_tell_of_a_stale_lock_once(project: Path, locked: Lock) -> None:
+    lay(project, PROJECT + "\n[tool.hatch.build.hooks.envbuild]\n")
+    (project / "requirements.txt").write_text("iris\n")
+
+    for kind in ("wheel", "sdist"):
+        assert try_build(project, kind).stderr.count("warning:") == 1
 
 
 def test_the_page_shows_what_is_tested_here() -> None:
@@ -759,11 +867,38 @@ def test_a_document_of_the_projects_own_stays(project: Path) -> None:
         assert {f"{INFO}/sboms/own.spdx.json", f"{INFO}/{sbom.SBOM}", f"{INFO}/{sbom.LOCK}"} <= set(wheel.namelist())
 
 
-@pytest.mark.parametrize("wish", ['"chek"', "true", '"check"\nother = 1', "[]"])
-def test_a_setting_that_there_is_not_is_refused(project: Path, wish: str) -> None:
-    lay(project, PROJECT + WISH + wish + "\n")
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (WISH + '"chek"', ["one of warn, check, require, and not 'chek'; did you mean 'check'?"]),
+        (WISH + "1", ["lock in [tool.envbuild.build] is one of warn, check, require, and not 1"]),
+        (WISH + "[]", ["one of warn, check, require, and not []"]),
+        (
+            WISH + '"check"\nlok = 1',
+            ["pyproject.toml: unknown key 'lok' in [tool.envbuild.build]; did you mean 'lock'?"],
+        ),
+        (WISH + "true\nother = 1", ["unknown key 'other' in [tool.envbuild.build]", "and not True"]),
+        ("\n[tool.envbuild]\nbuild = 3", ["[tool.envbuild.build] is a table, and not 3"]),
+        ("\n[tool]\nenvbuild = 'x'", ["[tool.envbuild] is a table, and not 'x'"]),
+    ],
+)
+def test_a_setting_that_there_is_not_is_refused_with_what_was_found(
+    project: Path, setting: str, said: list[str]
+) -> None:
+    (project / "pyproject.toml").write_text(PROJECT + setting + "\n", encoding="utf-8")
 
-    assert "one of warn, check, require" in refused(project)
+    with pytest.raises(DefinitionError) as caught:
+        making.check(str(project))
+
+    assert len(caught.value.problems) == len(said)
+    for each in said:
+        assert each in str(caught.value)
+
+
+def test_a_setting_that_there_is_not_stops_the_build(project: Path) -> None:
+    lay(project, PROJECT + WISH + '"chek"\n')
+
+    assert "did you mean 'check'?" in refused(project)
 
 
 def test_settings_of_the_backend_are_no_part_of_the_definition(project: Path) -> None:
@@ -846,6 +981,26 @@ def test_a_lock_that_cannot_be_read_is_refused_before_anything_is_built(project:
     assert "not a valid lock file" in refused(project, kind)
 
 
+def test_a_lock_with_a_byte_order_mark_is_refused_with_that(project: Path) -> None:
+    """Most readers of TOML know none, and the lock would reach them in the wheel."""
+    (project / "pylock.toml").write_text(FOREIGN.lstrip(), encoding="utf-8-sig")
+
+    said = refused(project)
+
+    assert "pylock.toml: begins with a byte order mark" in said
+    assert "hint: save it as UTF-8 without one" in said
+
+
+def test_a_lock_of_a_newer_version_is_told_of_once_and_by_name(project: Path) -> None:
+    lock = project / "pylock.toml"
+    lock.write_text(FOREIGN.replace('lock-version = "1.0"', 'lock-version = "1.9"'))
+
+    done = try_build(project)
+
+    assert done.returncode == 0
+    assert done.stderr == f"warning: {lock}: lock-version is 1.9: what it has beyond 1.0 is not looked at\n"
+
+
 def test_a_lock_that_breaks_while_hatchling_builds_leaves_no_wheel(project: Path) -> None:
     (project / "pylock.toml").write_text(FOREIGN)
     (project / "hatch_build.py").write_text(
@@ -875,7 +1030,7 @@ def test_a_wheel_that_says_nothing_is_told_from_what_is_no_wheel(project: Path, 
     assert "no such file" in desk.refused("wheel", "show", "absent.whl").err
 
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "metadata": {
         "component": {"name": "demo", "version": "1.0"},
         "properties": [{"name": "envbuild:environment", "value": "\x1b]0;owned\x07sha256:00"}],
@@ -907,12 +1062,95 @@ def test_a_wheel_whose_lock_is_another_is_damaged(tmp_path: Path) -> None:
         sbom.tested(claiming(tmp_path / "demo.whl", GOOD, pylock=FOREIGN.encode()))
 
 
+def with_component(**members: object) -> dict[str, object]:
+    return {**GOOD, "components": [GOOD["components"][0], members]}
+
+
+def with_metadata(**members: object) -> dict[str, object]:
+    return {**GOOD, "metadata": {**GOOD["metadata"], **members}}
+
+
 @pytest.mark.parametrize(
-    "document", ["[]", "null", "{", '{"metadata": 1}', "[" * 100_000, "1" * 5000, {**GOOD, "components": [1]}]
+    ("document", "said"),
+    [
+        ("[]", ": the document is a list, and not an object"),
+        ("null", ": the document is null, and not an object"),
+        ("1", ": the document is a number, and not an object"),
+        ("{", " is not JSON: Expecting property name enclosed in double quotes: line 1 column 2"),
+        ("[" * 100_000, " has values within values within values"),
+        ("1" * 5000, " has a number in it with more digits"),
+        ("{}", ": metadata is not there"),
+        ({"metadata": 1}, ": metadata is a number, and not an object"),
+        (with_metadata(component=[]), ": metadata.component is a list, and not an object"),
+        (with_metadata(component={"name": "x"}), ": metadata.component.version is not there"),
+        (with_metadata(component={"name": True}), ": metadata.component.name is true or false, and not a text"),
+        (with_metadata(properties={}), ": metadata.properties is an object, and not a list"),
+        (with_metadata(properties=["x"]), r": metadata.properties[0] is a text, and not an object"),
+        (with_metadata(properties=[{"name": "x", "value": 1.5}]), ": metadata.properties[0].value is a number, and"),
+        ({**GOOD, "components": [1]}, ": components[0] is a number, and not an object"),
+        (with_component(version="1"), ": components[1].name is not there"),
+        (with_component(name="x", version=[]), ": components[1].version is a list, and not a text"),
+    ],
 )
-def test_a_wheel_that_says_nonsense_is_damaged(tmp_path: Path, document: object) -> None:
-    with pytest.raises(Damaged, match="not a wheel of envbuild's making"):
+def test_a_wheel_that_says_nonsense_is_damaged_and_the_place_is_named(
+    tmp_path: Path, document: object, said: str
+) -> None:
+    with pytest.raises(Damaged, match=r"demo\.whl: not a wheel of envbuild's making: ") as caught:
         sbom.tested(claiming(tmp_path / "demo.whl", document))
+
+    assert f": {INFO}/{sbom.SBOM}{said}" in str(caught.value)
+
+
+@given(
+    document=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["metadata", "component", "properties", "components", "name", "version", "value"]),
+                inner,
+            )
+        ),
+    )
+)
+def test_whatever_a_document_says_is_shown_or_refused_in_words_of_its_own(document: object) -> None:
+    form = {**GOOD, **document} if isinstance(document, dict) else document
+
+    said = ""
+    try:
+        sbom._tested(form)
+    except ValueError as error:
+        said = str(error)
+
+    assert re.fullmatch(r"|(the document|[\w.\[\]]+) is (not there|[a-z ]+, and not [a-z ]+)", said)
+
+
+def test_a_wheel_without_the_lock_that_it_speaks_of_is_damaged(project: Path, tmp_path: Path) -> None:
+    (project / "pylock.toml").write_text(FOREIGN)
+    whole, without = build(project), tmp_path / "without.whl"
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(without, "w") as new:
+        for name in old.namelist():
+            if name != f"{INFO}/{sbom.LOCK}":
+                new.writestr(name, old.read(name))
+
+    with pytest.raises(Damaged, match=r"is about a lock, .*/sboms/pylock\.toml, which is not in the wheel"):
+        sbom.tested(without)
+
+
+def test_what_is_no_file_is_told_as_what_it_is(desk: Desk, tmp_path: Path) -> None:
+    assert f"{tmp_path} is a folder, and a wheel is a file" in desk.refused("wheel", "show", tmp_path).err
+    assert "/dev/null is a device, a pipe or a socket" in desk.refused("wheel", "show", "/dev/null").err
+
+
+def test_names_in_a_zip_do_not_command_the_terminal_either(tmp_path: Path) -> None:
+    file = tmp_path / "demo.whl"
+    with zipfile.ZipFile(file, "w") as wheel:
+        wheel.writestr(f"de\x1bmo.dist-info/{sbom.SBOM}", "[]")
+
+    with pytest.raises(Damaged, match="is a list, and not an object") as caught:
+        sbom.tested(file)
+
+    assert "\x1b" not in str(caught.value)
 
 
 @given(position=st.integers(min_value=0), value=st.integers(0, 255), cut=st.booleans())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from support.desk import Desk, Done
 from support.index import Index
 from support.packages import Made, project, wheel
 
+from envbuild.bisection import for_bash
 from envbuild.culprits import Changes, Culprits, Ties, Verdict, search
 from envbuild.definition import Definition
 from envbuild.digest import Digest
@@ -28,15 +30,6 @@ from envbuild.mixture import Distribution, End, mix, parts, ties
 from envbuild.platform import Platform
 
 Git = Callable[..., str]
-
-IMPATIENT = [
-    sys.executable,
-    "-c",
-    "import sys; from envbuild import supervise; supervise.GRACE = 0.3; from envbuild.__main__ import main; "
-    "sys.exit(main())",
-]
-"""The command, with less patience for those that do not end when they are asked to."""
-
 
 # The search
 
@@ -282,6 +275,12 @@ def found(result: Any) -> list[list[str]]:
     return [[f"{each['name']} {each['before']} {each['after']}" for each in group] for group in result["culprits"]]
 
 
+def advice(desk: Desk, *words: str) -> str:
+    """What the definition is to ask for, by what bisecting says; empty where it says nothing."""
+    (line,) = [each for each in desk.envbuild("bisect", "-q", *words).out.splitlines() if "ask for" in each] or [""]
+    return line.partition("ask for ")[2]
+
+
 def test_one_culprit_among_sixteen_changes_is_found_in_seven_steps(desk: Desk, index: Index) -> None:
     names = [f"pkg{number:02}" for number in range(16)]
     simple(index, *names)
@@ -343,6 +342,7 @@ def test_packages_that_need_each_other_move_together_and_no_step_has_one_without
     result = bisect(desk, *BOTH, *command)
 
     assert found(result) == [["app 1.0 2.0", "lib 1.0 2.0"]]
+    assert advice(desk, *BOTH, *command) == "all of these: app==1.0 and lib==1.0"
     assert 99 not in [each["exit_code"] for each in result["steps"]]
 
 
@@ -441,6 +441,7 @@ def test_python_is_a_change_of_its_own_and_brings_what_is_made_for_it(
 
     (group,) = result["culprits"]
     assert [each["name"] for each in group] == ["Python", "native"]
+    assert advice(desk, *BOTH, "--", "python", "check.py") == 'this: python: "3.11" (envbuild lock --python 3.11)'
     assert {each["before"][:4] for each in group} == {"3.11", "1.0"}
     assert all(each["verdict"] != "skip" for each in result["steps"])
 
@@ -456,7 +457,9 @@ def test_python_alone_can_be_to_blame(
     done = desk.envbuild("bisect", *BOTH, *check(desk, "sys.version_info < (3, 12)"))
 
     assert "this breaks it:\n  Python 3.11." in done.out
-    assert "ask for this: python 3.11." in done.out
+    assert 'ask for this: python: "3.11" (envbuild lock --python 3.11)\n' in done.out
+    desk.envbuild("lock", "new.txt", "--python", "3.11")
+    assert desk.envbuild("run", "-e", "new.txt", *check(desk, "sys.version_info < (3, 12)")).code == 0
 
 
 def test_a_private_wheel_that_was_built_again_under_the_same_version_is_found(desk: Desk, index: Index) -> None:
@@ -476,6 +479,7 @@ def test_a_private_wheel_that_was_built_again_under_the_same_version_is_found(de
     done = desk.envbuild("bisect", "old/envbuild.yml", "new/envbuild.yml", "--", "python", "check.py")
 
     assert "  churn 1.0 (other bytes)\n" in done.out
+    assert "ask for" not in done.out, "both have the version that could be asked for"
 
 
 def test_variables_of_the_definitions_are_changes_too(desk: Desk, index: Index) -> None:
@@ -501,6 +505,7 @@ def test_local_projects_are_built_from_where_they_lie(desk: Desk, index: Index) 
 
     ((culprit,),) = result["culprits"]
     assert culprit["name"] == "mine"
+    assert not advice(desk, "old", "new", "--", "python", "check.py"), "no index has it"
 
 
 def test_names_ids_and_bare_locks_will_do_and_stay_what_they_are(desk: Desk, index: Index) -> None:
@@ -578,6 +583,9 @@ def test_a_bad_environment_that_fails_only_now_and_then_is_refused(desk: Desk, i
     told = desk.refused("bisect", "--repeat", "3", *BOTH, *command).err
 
     assert "the command has to fail in new.txt, and it does not (flaky: failed, and passed at try 2)" in told
+    assert "or lower --repeat" in told
+    mark.unlink()
+    assert desk.envbuild("bisect", *BOTH, *command).out.startswith("this breaks it:\n"), "one failure is believed then"
 
 
 def test_a_command_that_hangs_has_failed_when_its_time_is_up_even_if_it_does_not_listen(
@@ -594,19 +602,12 @@ def test_a_command_that_hangs_has_failed_when_its_time_is_up_even_if_it_does_not
         "    while True: time.sleep(1)\n",
     )
 
-    done = subprocess.run(
-        [*IMPATIENT, "bisect", "--timeout", "1.5", *BOTH, "--", "python", "check.py"],
-        cwd=desk.folder,
-        env=desk.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = desk.envbuild("bisect", "--json", "--timeout", "1.5", *BOTH, "--", "python", "check.py")
 
-    assert done.returncode == 0, done.stderr
-    assert "bad (did not end within 1.5 s)" in done.stderr
-    assert "  ant 1.0 → 2.0\n" in done.stdout
+    assert found(done.json) == [["ant 1.0 2.0"]]
+    assert "bad (did not end within 1.5 s)" in done.err
+    overdue = [each["seconds"] for each in done.json["steps"] if each["verdict"] == "bad"]
+    assert all(seconds < 8 for seconds in overdue), "it waits less than for other runs that are stopped"
 
 
 def test_steps_see_neither_what_others_leave_nor_edits_that_are_made_meanwhile(desk: Desk, index: Index) -> None:
@@ -621,6 +622,31 @@ def test_steps_see_neither_what_others_leave_nor_edits_that_are_made_meanwhile(d
 
     assert found(bisect(desk, *BOTH, *command)) == [["pkg2 1.0 2.0"]]
     assert not (desk.folder / "left").exists()
+
+
+def test_no_step_reads_what_is_piped_into_the_command_or_waits_for_it(desk: Desk, index: Index) -> None:
+    simple(index, "ant", "bee")
+    pair(desk, index, {"ant": "1.0", "bee": "1.0"}, {"ant": "2.0", "bee": "2.0"})
+    command = check(desk, "sys.stdin.read() == '' and version('bee') == '1.0'")
+
+    # The pipe stays open until the last step has ended.
+    reading, writing = os.pipe()
+    os.write(writing, b"a line\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "envbuild", "bisect", *BOTH, *command],
+        cwd=desk.folder,
+        env=desk.environment,
+        stdin=reading,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.stdout.startswith("this breaks it:\n  bee 1.0 → 2.0\n"), done.stderr
+    assert os.read(reading, 100) == b"a line\n"
+    os.close(reading)
+    os.close(writing)
 
 
 def test_ctrl_c_stops_it_and_it_says_what_is_known_by_then(desk: Desk, index: Index) -> None:
@@ -692,6 +718,37 @@ def test_a_bad_environment_in_which_it_passes_is_refused(desk: Desk, index: Inde
     assert "the command has to fail in new.txt, and it does not" in refused(desk, *BOTH, "--", "true").err
 
 
+@pytest.mark.parametrize("code", ["1.0", "2.0"])
+def test_an_end_that_cannot_be_told_is_refused_and_its_log_named(code: str, desk: Desk, index: Index) -> None:
+    simple(index, "ant")
+    pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
+
+    told = refused(
+        desk, *BOTH, *check(desk, f"version('ant') == '1.0' if version('ant') != '{code}' else exit(125)")
+    ).err
+
+    hint = told.rstrip().splitlines()[-1]
+    assert hint.startswith(
+        "hint: have a command that can tell there, and exits with something else than 125: envbuild runs logs "
+    )
+    assert desk.envbuild(*hint.split()[-4:][1:]).out == "checking\n"
+
+
+def test_a_script_that_is_not_executable_and_a_program_that_is_nowhere_get_a_hint_each(
+    desk: Desk, index: Index
+) -> None:
+    simple(index, "ant")
+    pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
+    desk.write("my check.py", "#!/usr/bin/env python\nimport ant; assert ant.__version__ == '1.0'\n")
+
+    told = refused(desk, *BOTH, "--", "./my check.py").err
+    assert "./my check.py cannot be started: Permission denied" in told
+    assert "hint: make it executable (chmod +x './my check.py')" in told
+    assert "hint: is the package that brings it in" in refused(desk, *BOTH, "--", "nothing-of-that-name").err
+    subprocess.run(["chmod", "+x", "./my check.py"], cwd=desk.folder, check=True)
+    assert desk.envbuild("bisect", *BOTH, "--", "./my check.py").code == 0
+
+
 def test_a_lock_for_another_machine_is_refused(desk: Desk, index: Index) -> None:
     simple(index, "ant")
     pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
@@ -714,7 +771,7 @@ def test_an_interpreter_as_it_was_found_is_refused(desk: Desk, index: Index) -> 
 @pytest.mark.parametrize(
     "words",
     [("a", "b"), ("a", "b", "--"), ("a", "--", "true"), ("--repeat", "0", "a", "b", "--", "x"),
-     ("--timeout", "nan", "a", "b", "--", "x")],
+     ("--timeout", "nan", "a", "b", "--", "x"), ("a", "b", "--", "")],
 )  # fmt: skip
 def test_a_command_line_that_cannot_be_meant_is_refused(words: tuple[str, ...], desk: Desk) -> None:
     done = desk.try_("bisect", *words)
@@ -733,6 +790,30 @@ def test_words_behind_the_dashes_are_the_commands_own(desk: Desk, index: Index) 
     assert result["command"][-3:] == ["--json", "--", "-q"]
 
 
+@given(st.lists(st.binary().filter(lambda each: 0 not in each), min_size=1, max_size=4))
+def test_bash_reads_any_command_as_it_was_given_and_a_terminal_may_be_shown_it(words: list[bytes]) -> None:
+    told = for_bash(map(os.fsdecode, words))
+
+    assert told.isprintable()
+    done = subprocess.run(["bash", "-c", f"printf '%s\\0' {told}"], capture_output=True, check=True)
+    assert done.stdout == b"".join(each + b"\0" for each in words)
+
+
+def test_the_commands_that_are_named_can_be_pasted_whatever_is_in_their_words(desk: Desk, index: Index) -> None:
+    simple(index, "ant")
+    pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
+    script = "import ant\nraise SystemExit('it\\'s two\t' if ant.__version__ == '2.0' else 0)"
+
+    told = desk.envbuild("bisect", *BOTH, "--", "python", "-c", script).out
+
+    for word, code in (("last good", 0), ("first bad", 1)):
+        (line,) = (each for each in told.splitlines() if each.startswith(word))
+        command = line[line.index("envbuild run") :].replace("envbuild", f"{sys.executable} -m envbuild", 1)
+        done = subprocess.run(["bash", "-c", command], cwd=desk.folder, env=desk.environment, capture_output=True)
+        assert done.returncode == code
+        assert (b"it's two\t" in done.stderr) == bool(code)
+
+
 # conda
 
 
@@ -749,4 +830,5 @@ def test_conda_packages_are_exchanged_at_once_and_those_of_pip_beside_them_are_t
     conda = desk.envbuild("bisect", *ends, *check(desk, "__import__('almanac').__version__ == '1.0'"))
 
     assert found(pip) == [["bee 1.0 2.0"]]
+    assert "ask for" not in conda.out
     assert "this breaks it:\n  conda: almanac 1.0 → 2.0\n" in conda.out

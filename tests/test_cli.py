@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from support.desk import guarded
+from support.desk import Desk, guarded
 from support.place import Place
 
 from envbuild.cli.parser import make_parser
@@ -242,6 +242,16 @@ def test_the_module_and_the_command_are_the_same_program(place: Place) -> None:
         assert (one.code, one.out) == (other.code, other.out), words
 
 
+def test_a_workspace_that_is_a_file_is_told_as_such(desk: Desk) -> None:
+    place = desk.folder / "place"
+    place.write_text("")
+
+    failed = desk.set(ENVBUILD_WORKSPACE=str(place)).try_("env", "list")
+
+    assert failed.code == 1
+    assert f"the workspace {place} is a file" in failed.err
+
+
 def test_importing_envbuild_loads_nothing_that_takes_time() -> None:
     code = "import sys; before = set(sys.modules); import envbuild; print(*sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
@@ -399,3 +409,18 @@ def test_a_compute_target_of_the_sdks_is_told_from_one_of_the_command_lines(plac
 
     assert "whose runs are submitted with Experiment.submit" in said
     assert "-t local" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("run", "-e", "", "script.py"), ("build", ""), ("lock", ""), ("why", ""), ("why", ".", ""),
+     ("env", "diff", ".", ""), ("env", "register", ""), ("env", "show", ""), ("env", "export", ""), ("verify", ""),
+     ("bisect", "", ".", "--", "true"), ("bisect", ".", "", "--", "true")],
+)  # fmt: skip
+def test_a_variable_that_is_not_set_does_not_mean_the_current_folder(words: tuple[str, ...], desk: Desk) -> None:
+    desk.requirements("nothing-of-that-name")
+
+    done = desk.try_(*words)
+
+    assert done.code == 2
+    assert done.err == "error: SPEC is empty\nhint: is the variable set that should name it?\n"

@@ -14,6 +14,7 @@ from support import right, tried, wrong
 from support.promises import promises
 
 from envbuild.testing import PluginContract
+from envbuild.testing.ourselves import Ourselves
 
 
 class Case(NamedTuple):
@@ -59,6 +60,9 @@ CASES = [
         CannotBeWritten=("every_artifact_can_be_verified", "written down, its lock cannot be read again"),
         SaysTooMuch=("every_artifact_can_be_verified", "demo (shelf): requires_python: removed >=3.8"),
         LocksASecret=("no_secret_is_told", "in what it has locked"),
+        LocksASecretOfTheProcess=("no_secret_is_told", "in what it has locked"),
+        LocksThePlace=("no_lock_names_a_place_on_this_machine", "/project/shelf/demo-1.1.txt"),
+        LocksTheHost=("every_machine_gives_the_same_answer", "+another-host"),
         TellsASecret=("no_secret_is_told", "in its progress"),
         FailsWithASecret=("no_secret_is_told", "in its error"),
         PinsNothing=("what_cannot_be_had_is_refused_in_words", "what cannot be had it pins"),
@@ -75,12 +79,16 @@ CASES = [
         HashesByChance=("every_process_gives_the_same_answer", "PYTHONHASHSEED"),
         SaysWhereItIs=("every_process_gives_the_same_answer", "answers differently"),
         SaysTheZone=("every_process_gives_the_same_answer", "Asia/Kathmandu"),
+        SaysTheDay=("every_process_gives_the_same_answer", "a clock that is 100 days ahead, umask 077) answers"),
+        SaysTheMoment=("every_process_gives_the_same_answer", "asked twice, it answers differently"),
         SaysTheName=("names_and_order_do_not_count", "fact: mine → another-name"),
         SaysTheOrder=("names_and_order_do_not_count", "fact: order"),
         SaysThePlace=("where_the_project_lies_does_not_count", "in another folder its answer is another"),
         SaysTheVariables=("variables_and_secrets_do_not_count", "with other variables its answer is another"),
         SaysTheSecret=("variables_and_secrets_do_not_count", "with other variables its answer is another"),
         KeepsItsAnswer=("it_only_looks", "found.cache"),
+        SetsAVariableOnce=("it_only_looks", "SHELF: added"),
+        MovesHouse=("it_only_looks", "the handler of: SIGUSR1: changed"),
         AsksTheNetwork=("it_only_looks", "it asks the network"),
         ReadsNamesAlone=("what_matters_counts", "what matters has changed"),
     ),
@@ -102,6 +110,12 @@ CASES = [
         TrustsWhatItFinds=("an_artifact_that_is_not_the_locked_one_is_refused", "other digests than the lock says"),
         RefusesAsFailed=("an_artifact_that_is_not_the_locked_one_is_refused", "with BuildFailed, not Damaged"),
         WritesASecret=("no_secret_is_in_it", "pip.conf"),
+        WritesASecretOfTheProcess=("no_secret_is_in_it", "pip.conf"),
+        WritesItsOwner=("whoever_builds_makes_no_difference", "owner: a file"),
+        WritesTheHost=("whoever_builds_makes_no_difference", "host: a file"),
+        WritesTheDay=("whoever_builds_makes_no_difference", "day: a file"),
+        LinksToTheProject=("it_holds_all_its_files_itself", "shelf: a link to"),
+        SharesAFile=("it_holds_all_its_files_itself", "shared.txt: the same file as"),
         AsksWhileItBuilds=("offline_asks_nobody", "('127.0.0.1', 9)"),
         AsksByProgramWhileItBuilds=("offline_asks_nobody", "a program that it has started"),
         HasAnotherPython=("it_works_where_it_lives", "→ 2.7.18"),
@@ -128,6 +142,12 @@ CASES = [
         RunsAnywhere=("it_runs_in_its_working_directory", "is not in that of the request"),
         DropsVariables=("variables_are_given_and_not_told", "does not have the variables"),
         ShowsVariables=("variables_are_given_and_not_told", "in what its handle says of itself"),
+        StartsSlowly=("it_returns_when_the_run_has_started", "s after the program has started, and not as soon"),
+        PassesVariablesAsWords=("values_are_on_no_command_line", "ENVBUILD_TESTING_SECRET=${ENVBUILD_TESTING_SECRET}"),
+        ShowsVariablesByProgram=("values_are_on_no_command_line", "process "),
+        KeepsALog=("it_writes_only_where_it_was_told", "runs.log"),
+        KeepsVariables=("it_writes_only_where_it_was_told", "written the value of a variable down"),
+        KeepsInputOpen=("who_reads_does_not_wait_for_ever", "that reads its standard input waits for ever (for 5 s)"),
         UsesItsOwnPython=("the_python_is_that_of_the_environment", "runs with the Python of"),
         SaysZeroWhileItRuns=("poll_can_be_asked_at_any_time", "poll says [0, 0] while the run goes on"),
         SaysItOnce=("poll_can_be_asked_at_any_time", "afterwards, not [None, None] and [0, 0]"),
@@ -185,6 +205,22 @@ def test_a_broken_promise_is_told(case: Case, pytester: pytest.Pytester) -> None
     assert case.said in told
     (promise,) = (promise for name, promise in promises() if name == f"{contract_of(case)}.{case.test}")
     assert f"The promise:\n{promise}" in told
+
+
+def test_what_a_plugin_leaves_in_the_process_is_found_in_any_order_and_gone_afterwards(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makepyfile(_SUITE.format(contract="Hashing", plugin="MovesHouse"))
+    before = Ourselves.now()
+
+    done = inside(pytester)
+
+    after = Ourselves.now()
+    done.assert_outcomes(passed=9, failed=1)
+    for each in ("the working directory", "the umask", "sys.path", "the default timeout of sockets"):
+        assert f"    {each}: " in done.stdout.str()
+    assert (after.directory, after.umask, after.timeout) == (before.directory, before.umask, before.timeout)
+    assert after.handlers == before.handlers
 
 
 def contract_of(case: Case) -> str:

@@ -236,7 +236,7 @@ def extended(online: Desk) -> Desk:
 def test_the_example_plugin_is_found_and_runs(extended: Desk) -> None:
     (block,) = every("sh", "run: with the plugin")
 
-    done = shell(block.text, extended)
+    done = shell(block.text, extended.at("plugin").set(PYTHONPATH=str(extended.root / "site")))
 
     assert re.search(r"^nice +run_target +envbuild-nice 1\.0 +envbuild_nice$", done.out, re.MULTILINE)
     assert done.out.endswith("10\n"), done.out

@@ -387,3 +387,217 @@ def test_a_hook_wrapper_is_left_out(load: Callable[..., Plugins]) -> None:
         "from envbuild import hookimpl\n\n@hookimpl(wrapper=True)\ndef run_target(): return (yield)\n"
     ).found
     assert found.error == "run_target is a hook wrapper, which envbuild's hooks do not take"
+
+
+# What they answer, print and say
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("{'a': [0, 1.5]}", "TypeError: answer.a[1]: float has no canonical form"),
+        ("{'a': float('nan')}", "TypeError: answer.a: float has no canonical form"),
+        ("{'a': {1: 2}}", "TypeError: answer.a: a key is a text, not 1"),
+        ("{'a': {'b'}}", "TypeError: answer.a: set has no canonical form"),
+        ("{'a': b'b'}", "TypeError: answer.a: bytes has no canonical form"),
+        ("(lambda each: each.update(a=each) or each)({})", "ValueError: answer.a.a.a"),
+        ("{'a': 10**5000}", "ValueError: answer.a: a whole number of 16610 bits is too long"),
+        ("{'a': chr(0xd800)}", r"ValueError: answer.a: '\ud800' has half of a surrogate pair"),
+        ("{chr(0xd800): 'a'}", r"ValueError: answer: '\ud800' has half of a surrogate pair"),
+    ],
+)
+def test_an_answer_that_no_id_can_be_taken_of_is_told_with_its_place_and_nothing_is_locked(
+    desk: Desk, answer: str, told: str
+) -> None:
+    desk = install(
+        desk, "odd", f"from envbuild import hookimpl\n\n@hookimpl\ndef compute_hash():\n    return {answer}\n"
+    )
+    desk.write("envbuild.yml", "name: plain\n")
+
+    done = desk.refused("lock", "--json")
+
+    assert done.json["message"].startswith(f"the plugin 'odd' failed in compute_hash: {told}")
+    assert f"error: {done.json['message']}\n" in done.err
+    assert "Traceback" not in done.err
+    assert not (desk.folder / "pylock.toml").exists()
+
+
+def test_a_section_that_is_no_text_is_told_with_the_name_of_the_plugin(desk: Desk) -> None:
+    answering = "def resolve_dependencies():\n    return [['tools']]\n"
+    desk = install(desk, "odd", f"from envbuild import hookimpl\n\n@hookimpl\n{answering}")
+    desk.write("envbuild.yml", "name: plain\n")
+
+    told = "it answered [['tools']], and ['tools'] is no name of a section"
+    assert f"the plugin 'odd' failed in resolve_dependencies: {told}\n" in desk.refused("lock").err
+
+
+PRINTS = """
+from envbuild import hookimpl
+print("at import")
+
+@hookimpl
+def compute_hash():
+    print("in a hook")
+
+def outdated(definition, lock, variables):
+    print("in outdated")
+    yield from ()
+
+def checkup(variables):
+    print("in checkup")
+    yield from ()
+"""
+
+
+@pytest.mark.parametrize("command", ["lock", "doctor", "plugins"])
+def test_what_a_plugin_prints_is_no_part_of_the_result(desk: Desk, command: str) -> None:
+    desk = install(desk, "chatty", PRINTS)
+    desk.write("envbuild.yml", "name: plain\n")
+    desk.envbuild("lock")
+
+    done = desk.try_(command, "--json")
+
+    assert done.json
+    said = {
+        "lock": "at import\nin outdated\nin a hook\n",
+        "doctor": "at import\nin checkup\n",
+        "plugins": "at import\n",
+    }
+    assert said[command] in done.err
+
+
+STEERS = r"\x1b[2J\nall is well\x07"
+
+
+def test_what_a_mistake_says_steers_no_terminal_and_is_one_line(desk: Desk) -> None:
+    source = f"from envbuild import hookimpl\n\n@hookimpl\ndef run_target(run):\n    raise ValueError('{STEERS}')\n"
+
+    told = install(desk, "wild", source).refused("run", "--", "true").err
+
+    assert r"failed in run_target: ValueError: \x1b[2J all is well\x07" in told
+
+
+def test_what_an_error_of_a_plugin_says_steers_no_terminal(desk: Desk) -> None:
+    raising = f"raise TargetError('{STEERS}', hint='{STEERS}')"
+    source = f"from envbuild import TargetError, hookimpl\n\n@hookimpl\ndef run_target(run):\n    {raising}\n"
+
+    told = install(desk, "wild", source).refused("run", "--", "true").err
+
+    assert "error: \\x1b[2J\nall is well\\x07\nhint: \\x1b[2J\nall is well\\x07\nfrom: the plugin wild" in told
+
+
+def test_an_error_whose_text_cannot_be_had_is_told_nonetheless() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+    with pytest.raises(PluginError, match=r"failed in run_target: Mute: <its text cannot be had: ValueError>"):
+        raising("run_target", Mute()).first("run_target")
+
+
+def test_a_long_reason_widens_no_table_and_is_whole_in_json(desk: Desk) -> None:
+    desk = install(desk, "broken", "raise ImportError('x' * 100_000 + chr(10) + chr(27))\n")
+
+    told = desk.envbuild("plugins").out
+
+    assert max(map(len, told.splitlines())) <= len("broken: broken: ") + 200
+    assert "\nbroken: broken: ImportError: xxx" in told
+    assert len(listed(desk, "broken")["error"]) > 100_000
+
+
+def test_an_entry_point_that_is_none_is_told(desk: Desk) -> None:
+    desk = install(desk, "bent", TARGET)
+    (desk.root / "site" / "bent-1.0.dist-info" / "entry_points.txt").write_text("[envbuild]\nbent = bent plugin\n")
+
+    assert listed(desk, "bent")["error"] == "'bent plugin' is no entry point: MODULE or MODULE:NAME is wanted"
+
+
+# What they pin
+
+
+def pinning(package: str) -> str:
+    """A plugin that pins that."""
+    return (
+        "from envbuild import Artifact, Digest, Package, hookimpl\n\n"
+        "FILE = Artifact(kind='wheel', url='https://host.test/x-1-py3-none-any.whl', digest=Digest.of(b''))\n\n"
+        f"@hookimpl\ndef resolve_dependencies(resolution):\n    resolution.add({package})\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("package", "told"),
+    [
+        ("'x'", "TypeError: a Package is wanted, not 'x'"),
+        ("None", "TypeError: a Package is wanted, not None"),
+        (
+            "Package(name='../../evil', version='1', artifact=FILE)",
+            "ValueError: '../../evil' is no name of a package of kind 'pip'",
+        ),
+        (
+            "Package(name='../evil', version='1', artifact=FILE, kind='fowl')",
+            "ValueError: '../evil' is no name of a package of kind 'fowl'",
+        ),
+        ("Package(name=1, version='1', artifact=FILE)", "ValueError: 1 is no name of a package of kind 'pip'"),
+        ("Package(name='', version='1', artifact=FILE, kind='fowl')", "ValueError: '' is no name"),
+        (
+            "Package(name='x', version='1', artifact=Artifact(kind='archive', path='x.zip'))",
+            "ValueError: x 1: a file is known by its digest, and this archive has none",
+        ),
+        (
+            "Package(name='x', version='1', artifact=Artifact(kind='vcs', url='https://host.test/x'))",
+            "ValueError: x 1: what a repository has is known by its revision, and there is none",
+        ),
+    ],
+)
+def test_what_cannot_be_pinned_is_told_with_the_name_of_who_pins_it(desk: Desk, package: str, told: str) -> None:
+    desk = install(desk, "odd", pinning(package))
+    desk.write("envbuild.yml", "name: plain\n")
+
+    said = desk.refused("lock").err
+
+    assert f"error: the plugin 'odd' failed in resolve_dependencies: {told}" in said
+    assert "hint: report it to whoever makes odd 1.0" in said
+
+
+# Plugins that have gone since
+
+PINS = """
+from envbuild import Artifact, Digest, Package, hookimpl
+
+@hookimpl
+def resolve_dependencies(definition, resolution):
+    if "tools" not in definition.plugins:
+        return None
+    artifact = Artifact(kind="archive", url="https://host.test/jq", filename="jq", digest=Digest.of(b"jq"))
+    resolution.add(Package(name="jq", version=None, kind="tools", artifact=artifact))
+    return ("tools",)
+"""
+
+
+@pytest.mark.parametrize("command", [("lock",), ("lock", "--check"), ("lock", "--check", "--json")])
+def test_a_lock_whose_plugin_has_gone_is_not_up_to_date(desk: Desk, command: tuple[str, ...]) -> None:
+    desk.write("envbuild.yml", "plugins: {tools: {jq: '1.7'}}\n")
+    install(desk, "tools", PINS).envbuild("lock")
+    before = (desk.folder / "pylock.toml").read_bytes()
+
+    told = desk.refused(*command).err
+
+    assert "error: no installed plugin takes on the section 'tools'" in told
+    assert (desk.folder / "pylock.toml").read_bytes() == before
+
+
+def test_a_lock_whose_packages_nobody_builds_is_not_up_to_date(desk: Desk) -> None:
+    desk.write("envbuild.yml", "plugins: {tools: {jq: '1.7'}}\n")
+    desk = install(desk, "tools", PINS)
+    desk.envbuild("lock")
+
+    assert "no installed plugin takes on the packages of kind 'tools'" in desk.refused("lock", "--check").err
+
+
+def test_a_lock_whose_plugin_is_there_is_up_to_date(desk: Desk) -> None:
+    desk.write("envbuild.yml", "plugins: {tools: {jq: '1.7'}}\n")
+    desk = install(desk, "tools", f"{PINS}\n@hookimpl\ndef build_image(lock): ...\n")
+    desk.envbuild("lock")
+
+    assert desk.envbuild("lock", "--check").out.endswith("up to date\n")
+    assert desk.envbuild("lock").out.startswith("unchanged: ")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
+
 import pytest
+from support.channel import Channel
 from support.stage import Stage
 
 SUITE = """
@@ -71,3 +76,29 @@ def test_the_users_own_interpreter_can_be_the_environment(stage: Stage) -> None:
     said = stage.pytest("--envbuild=mine.yml")
 
     assert said.outcomes == DONE, said.text
+
+
+def test_what_conda_brings_is_tested_as_what_pip_does(stage: Stage, channel: Channel) -> None:
+    definition = f"channels: [{channel.url}]\ndependencies: [python=3.11, almanac=1.0]\n"
+    tests = f"import almanac\n{SUITE}def test_version(): assert almanac.__version__ == '1.0'\n"
+    stage.lay({"environment.yml": definition, "test_a.py": tests})
+
+    said = stage.pytest("--envbuild=environment.yml", "-n", "2")
+
+    assert said.outcomes == {**DONE, "passed": 3}, said.text
+
+
+def test_a_wrapper_may_put_the_worker_anywhere(stage: Stage, lacking: Callable[[str, str], None]) -> None:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        lacking("root", "only root has namespaces of its own")
+    alone = """
+def test_nobody_else_is_there():
+    import os
+
+    assert os.getpid() == 1
+"""
+    stage.lay({"test_a.py": SUITE + alone})
+
+    said = stage.inside("--envbuild-wrapper=unshare --net --mount --pid --fork")
+
+    assert said.outcomes == {**DONE, "passed": 3}, said.text

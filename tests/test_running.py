@@ -464,7 +464,7 @@ def test_an_environment_that_there_is_not_is_refused(place: Place, spec: str, sa
 
 def test_an_empty_spec_is_a_mistake_and_not_the_default(place: Place) -> None:
     script(place, "print('x')")
-    assert "-e takes a SPEC" in place.refused("run", "-e", "", "script.py", code=2)
+    assert "SPEC is empty" in place.refused("run", "-e", "", "script.py", code=2)
 
 
 def test_a_target_that_nobody_takes_on_is_named_with_what_to_install(place: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -41,9 +42,11 @@ def test_a_new_plugin_passes_its_tests_and_is_found(installed: Installed, hook: 
 
     installed.add(wheel_of(made, tmp_path / "dist"))
     tested = installed.do("pytest", "-q", folder=made)
+    likewise = installed.do("pytest", "-q", "--import-mode=importlib", "--collect-only", folder=made)
     found = {each["name"]: each for each in installed.do("envbuild", "plugins", "--json").json}
 
     assert re.search(r"^\d+ passed", tested.out, re.MULTILINE), tested.out
+    assert re.search(r"^\d+ tests collected", likewise.out, re.MULTILINE), likewise.out
     assert found["forest"]["distribution"] == "envbuild-forest 0.1.0"
     assert (found["forest"]["hooks"], found["forest"]["warnings"], found["forest"]["error"]) == ([hook], [], "")
 
@@ -177,6 +180,52 @@ def test_the_folder_may_be_said_and_lie_where_no_folder_is_yet(desk: Desk) -> No
     assert sorted(made["files"]) == sorted(
         str(each.relative_to(made["folder"])) for each in Path(made["folder"]).rglob("*") if each.is_file()
     )
+
+
+def test_what_shares_a_module_passes_however_pytest_imports_it(installed: Installed, tmp_path: Path) -> None:
+    made = Path(installed.do("envbuild", "plugins", "new", "forest", "--hook", "build_image", "--json").json["folder"])
+    installed.add(wheel_of(made, tmp_path / "dist"))
+
+    tested = installed.do("pytest", "-q", "--import-mode=importlib", folder=made)
+
+    assert re.search(r"^\d+ passed", tested.out, re.MULTILINE), tested.out
+
+
+def test_what_to_do_next_can_be_pasted_into_a_shell(desk: Desk) -> None:
+    told = desk.envbuild("plugins", "new", "forest", "-o", "it's a b/é").out
+
+    (steps,) = re.findall(r"^next +(.*)$", told, re.MULTILINE)
+    made = str(desk.folder / "it's a b" / "é")
+    assert shlex.split(steps) == ["pip", "install", "--editable", f"{made}[test]", "&&", "pytest", made]
+
+
+def test_a_folder_without_a_name_is_a_wrong_command_line(desk: Desk) -> None:
+    done = desk.try_("plugins", "new", "forest", "-o", "")
+
+    assert done.code == 2
+    assert "is the variable set that should name it?" in done.err
+    assert names(desk.folder) == []
+
+
+@pytest.mark.parametrize("below", ["afile/x", "afile/x/y"])
+def test_what_is_no_folder_holds_none(desk: Desk, below: str) -> None:
+    desk.write("afile", "mine\n")
+
+    told = desk.refused("plugins", "new", "forest", "-o", below).err
+
+    assert f"error: {desk.folder / 'afile'} is no folder\nhint: say with -o where to write it\n" in told
+    assert names(desk.folder) == ["afile"]
+
+
+@given(st.sets(st.sampled_from(HOOKS), min_size=1))
+def test_the_readme_mentions_files_of_the_project_only_where_they_are_pinned(hooks: set[str]) -> None:
+    plan = scaffold.Plan("forest", tuple(each for each in HOOKS if each in hooks))
+
+    readme = dict(plan.files())["README.md"]
+
+    assert "those files" not in readme
+    assert ("files of the project" in readme) == ("resolve_dependencies" in hooks)
+    assert "--hook resolve_dependencies --hook build_image" in readme
 
 
 def test_without_a_subcommand_plugins_are_listed(desk: Desk) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from envbuild import Image, RunHandle, RunRequest, TargetError, hookimpl
 
 
@@ -28,4 +30,8 @@ def run_target(run: RunRequest, image: Image) -> RunHandle | None:
             hint="is the package that brings it in the definition?",
         ) from error
     except OSError as error:
-        raise TargetError(f"{run.command[0]} cannot be started: {error.strerror}") from error
+        denied = isinstance(error, PermissionError) and (run.directory / run.command[0]).is_file()
+        raise TargetError(
+            f"{run.command[0]} cannot be started: {error.strerror}",
+            hint=f"make it executable (chmod +x {quote(run.command[0])}), or name what is to run it" if denied else "",
+        ) from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -38,6 +38,9 @@ from envbuild.workspace import Workspace
 
 UNKNOWN = 125
 """The exit code by which a command says that it cannot tell, as for ``git bisect run``."""
+
+_GRACE = 2.0
+"""How many seconds a command may take to end when its time is up; of many steps, each may use them up."""
 
 _TAIL = 20
 """How many lines of its output are shown of a command that should have passed."""
@@ -74,6 +77,7 @@ class Step:
     :param changes: what in it is as in the bad environment, by number.
     :param id: ``None`` where it could not even be identified.
     :param reason: why that was the verdict.
+    :param hint: what to do about that, where the command could not be started.
     :param runs: the runs of the command, to be looked at with ``envbuild runs logs``.
     """
 
@@ -81,6 +85,7 @@ class Step:
     changes: Changes
     verdict: Verdict
     reason: str
+    hint: str = ""
     id: Digest | None = None
     seconds: float = 0.0
     exit_code: int | None = None
@@ -145,7 +150,7 @@ class Bisection:
         if found.needed:
             lines.append("together with what cannot be had without:")
             lines += [f"  {self.parts[each]}" for each in sorted(found.needed)]
-        command = shlex.join(self.question.command)
+        command = for_bash(self.question.command)
         for word, changes in (("last good ", found.good), ("first bad ", found.bad)):
             step = self.at(changes)
             identity = step.id.short if step.id else "-"
@@ -175,11 +180,30 @@ class Bisection:
                     yield from (f"    {package}" for package in each.packages)
 
     def _advice(self) -> Iterator[str]:
-        blamed = [self.parts[each] for group in self.culprits.blamed for each in sorted(group)]
-        pins = [pin for each in blamed if (pin := _pin(each))]
-        if pins and self.culprits.certain:
-            which = "one of these" if len(pins) > 1 else "this"
-            yield f"until that is mended, have the definition ask for {which}: {', '.join(pins)}"
+        groups = [[self.parts[each] for each in sorted(group)] for group in self.culprits.blamed]
+        pinned = [pins for group in groups if (pins := _pins(group))]
+        if not pinned or not self.culprits.certain:
+            return
+        which = "one of these" if len(pinned) > 1 else "all of these" if len(pinned[0]) > 1 else "this"
+        yield f"until that is mended, have the definition ask for {which}: {', '.join(map(' and '.join, pinned))}"
+
+
+def for_bash(command: Iterable[str]) -> str:
+    r"""A command line that bash and zsh read as these words, in characters that a terminal may be shown.
+
+    >>> print(for_bash(["grep", "-q", "it's", "a\nb\udcff"]))
+    grep -q 'it'"'"'s' $'a\nb\xff'
+    """
+    return " ".join(shlex.quote(each) if each.isprintable() else f"$'{_escaped(each)}'" for each in command)
+
+
+def _escaped(word: str) -> str:
+    """What stands between ``$'`` and ``'``, where other than between plain quotes anything can be spelled out."""
+    plain = {"\\": r"\\", "'": r"\'", "\n": r"\n", "\t": r"\t", "\r": r"\r"}
+    return "".join(
+        plain.get(each) or (each if each.isprintable() else "".join(f"\\x{byte:02x}" for byte in os.fsencode(each)))
+        for each in word
+    )
 
 
 def _as_dict(part: Part) -> dict[str, Any]:
@@ -187,14 +211,30 @@ def _as_dict(part: Part) -> dict[str, Any]:
     return {"kind": part.kind, "name": part.name, "before": part.before, "after": part.after, **packages}
 
 
+def _pins(group: list[Part]) -> list[str]:
+    """What a definition can ask for so that parts that go together stay as they were; nothing where it cannot.
+
+    >>> _pins([Part(kind="python", name="Python", before="3.11.7", after="3.12.1")])
+    ['python: "3.11" (envbuild lock --python 3.11)']
+    """
+    # What has come, or was only made for another Python, goes again with the others.
+    python = any(each.kind == "python" for each in group)
+    kept = [each for each in group if each.before and not (python and each.before == each.after)]
+    pins = [_pin(each) for each in kept]
+    return [each for each in pins if each] if all(pins) else []
+
+
 def _pin(part: Part) -> str | None:
-    """What a definition can ask for so that a part stays as it was; ``None`` where it says so otherwise."""
-    if part.kind == "python":
-        return f"python {part.before}"
+    if part.kind == "python" and part.before and part.after:
+        minor = ".".join(part.before.split(".")[:2])
+        wanted = part.before if part.after.startswith(f"{minor}.") else minor
+        return f'python: "{wanted}" (envbuild lock --python {wanted})'
     change = part.changes[0] if part.kind == "package" else None
-    if change is None or change.before is None or change.before.version is None:
+    if change is None or change.before is None or part.before == part.after:
         return None
-    return f"{part.name}=={change.before.version}"
+    # Only indexes can be asked for a version.
+    local = change.before.artifact.path or change.before.artifact.revision
+    return f"{part.name}=={change.before.version}" if change.before.version and not local else None
 
 
 def bisect(
@@ -403,14 +443,14 @@ class _Trials:
     def _tried(self, project: Project, step: Step) -> Step:
         """Run the command, again while it fails and is to be repeated."""
         for attempt in range(1, self.question.repeat + 1):
-            with _nowhere() as nothing:
+            with _nowhere() as nothing, _no_input():
                 try:
                     outcome = execution.run(
                         project, self._order(step), self.workspace, self.plugins, self.wishes, (nothing, nothing)
                     )
                 except TargetError as error:
                     # It was started in the good environment: this one lacks what it takes.
-                    return replace(step, verdict="bad", reason=str(error))
+                    return replace(step, verdict="bad", reason=str(error), hint=error.hint)
             verdict, reason = self._judged(outcome)
             step = replace(
                 step,
@@ -435,6 +475,7 @@ class _Trials:
             experiment=self.question.experiment,
             known_as=(self.question.experiment, None),
             limit=self.question.timeout,
+            grace=_GRACE,
             display_name=f"step {step.number}: {len(step.changes)} of {len(self.parts)} changes",
         )
 
@@ -456,12 +497,7 @@ class _Trials:
         said = _end_of_log(self.workspace.run_folder(run) / layout.LOG) if run else ""
         if said:
             what += f"; the end of what it said:\n{said}"
-        hint = f"envbuild runs logs {run}" if run else "is the package that brings it in the definition?"
-        if step.flaky:
-            hint = "have a command that fails always, or raise --repeat"
-        elif wanted == "bad":
-            hint = "if it fails there elsewhere, that is due to something else than the environment"
-        return EnvbuildError(what, hint=hint)
+        return EnvbuildError(what, hint=_mending(step, wanted))
 
     def _told(self, step: Step, about: int) -> str:
         made = [str(self.parts[each]) for each in sorted(step.changes)]
@@ -471,6 +507,20 @@ class _Trials:
         identity = step.id.short if step.id else "-" * 12
         head = f"step {step.number} of about {about}: {step.verdict}{reason}"
         return visible(f"{head}  {identity}  {step.seconds:.2f} s  {ends.get(step.changes, what)}")
+
+
+def _mending(step: Step, wanted: str) -> str:
+    """What to do about an end that is not as it has to be."""
+    log = f"envbuild runs logs {step.runs[-1]}" if step.runs else ""
+    if step.flaky and wanted == "good":
+        return f"have a command that never fails there: {log}"
+    if step.flaky:
+        return "have a command that fails always, or lower --repeat: without it, the first failure is believed"
+    if step.verdict == "skip":
+        return f"have a command that can tell there, and exits with something else than {UNKNOWN}: {log}"
+    if wanted == "bad":
+        return "if it fails there elsewhere, that is due to something else than the environment"
+    return log or step.hint
 
 
 def _listed(names: list[str]) -> str:
@@ -486,6 +536,21 @@ def _nowhere() -> Iterator[int]:
         yield nothing
     finally:
         os.close(nothing)
+
+
+@contextmanager
+def _no_input() -> Iterator[None]:
+    """What is started meanwhile reads nothing: the first step would take the others' share, or wait for ever."""
+    # A target hands on the standard input of this process, whatever that is.
+    before = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        os.dup2(nothing, 0)
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(nothing)
+        os.close(before)
 
 
 def _end_of_log(log: Path) -> str:

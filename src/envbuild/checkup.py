@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 from envbuild import __version__, layout, retention
 from envbuild.collect import usage
 from envbuild.errors import EnvbuildError
-from envbuild.loading import Plugin
-from envbuild.plugins import Plugins
+from envbuild.loading import Plugin, printing_aside
+from envbuild.plugins import Plugins, raised
 from envbuild.render import size
 from envbuild.workspace import Workspace
 
@@ -58,13 +58,16 @@ def _asked(plugin: Plugin, plugins: Plugins) -> Iterator[Finding]:
     """What a plugin finds of its own engine; what goes wrong in asking is a finding too."""
     try:
         check = getattr(plugins.manager.get_plugin(plugin.name), "checkup", None)
-        yield from [Finding(*each) for each in check(dict(os.environ))] if check else ()
+        with printing_aside():
+            found = [Finding(*each) for each in check(dict(os.environ))] if check else []
     except KeyboardInterrupt:
         raise
     # A stranger's code; who looks for what is wrong wants to be told the rest of it too.
     except BaseException as error:
-        said = f"its checkup failed: {type(error).__name__}: {error}"
+        said = f"its checkup failed: {raised(error)}"
         yield Finding(f"plugin {plugin.name}", "error", said, f"upgrade or uninstall {plugin.distribution}")
+    else:
+        yield from found
 
 
 def _workspace(workspace: Workspace) -> Iterator[Finding]:

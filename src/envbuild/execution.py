@@ -45,7 +45,8 @@ class Order:
     :param snapshot: run these files rather than those in ``source`` now.
     :param reproduces: the run that this one repeats.
     :param known_as: the name and version that the environment is recorded under, where it was asked for by its id.
-    :param limit: the seconds after which it is stopped.
+    :param limit: the seconds after which it is stopped, and ``grace`` how many it may then take to end; ``None`` for as
+        many as any that is stopped.
     :param keep_source: keep what is run, so that it can be repeated; ``keep_outputs`` likewise what it leaves.
     :param compute: the name of the machines that it waits for, and ``at_once`` how many runs these take; ``None`` for
         as many as this machine has processors.
@@ -65,6 +66,7 @@ class Order:
     known_as: tuple[str, str | None] | None = None
     data: tuple[Data, ...] = ()
     limit: float | None = None
+    grace: float | None = None
     keep_source: bool = True
     keep_outputs: bool = True
     compute: str | None = None
@@ -93,6 +95,7 @@ class Order:
                 "snapshot": Digest.parse(taken) if taken else None,
                 "data": tuple(Data(**each) for each in record.get("data", ())),
                 "limit": record.get("limit"),
+                "grace": record.get("grace"),
                 "keep_source": taken is not None,
                 "keep_outputs": record.get("keep_outputs", True),
                 "compute": record.get("compute"),
@@ -108,6 +111,7 @@ class Order:
         asked = {
             "data": [each.to_dict() for each in self.data],
             "limit": self.limit,
+            "grace": self.grace,
             "compute": self.compute,
             "at_once": self.at_once,
             "parent": self.parent,
@@ -196,7 +200,15 @@ def run(
         record["seconds"] = dict(prepared.seconds)
         laid_out = lambda: snapshot.laid_out(taken, source) | placed.laid_out  # noqa: E731
         end = supervise.see_through(
-            folder, start, lambda: record, laid_out, masked, out, limit=order.limit, complete=placed.bring_back
+            folder,
+            start,
+            lambda: record,
+            laid_out,
+            masked,
+            out,
+            limit=order.limit,
+            grace=order.grace,
+            complete=placed.bring_back,
         )
     if stamp and source is not None:
         _leave_stamp(stamp, began, record, order, prepared, started[0], workspace, source, taken, noted)
@@ -472,6 +484,7 @@ def _attend(
             masked,
             announced=True,
             limit=order.limit,
+            grace=order.grace,
             keep=order.keep_outputs,
             complete=placed.bring_back,
         )

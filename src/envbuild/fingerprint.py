@@ -27,6 +27,12 @@ RECIPE = 1
 """The version of how prefixes are laid out; another one is another environment."""
 
 
+_DEEPEST = 200
+"""How deep values within values may nest: deeper than any file that is read, and less than what Python survives."""
+
+_BITS = 14284
+"""The longest whole number: what has more than 4300 digits Python does not read again, unless it is told to."""
+
 _ONLY_RUNNING = ("variables", "secrets", "azure")
 """The parts of a definition that say nothing about what is installed."""
 
@@ -50,10 +56,11 @@ class Document:
     def encoded(self) -> bytes:
         """The bytes that are hashed and kept.
 
-        :raises TypeError: the content holds something that has no one JSON form, such as a float.
+        :raises TypeError: as `canonical`.
+        :raises ValueError: as `canonical`.
         """
         body = json.dumps(
-            _canonical(self.content, "content"), sort_keys=True, ensure_ascii=False, separators=(",", ":")
+            canonical(self.content, "content"), sort_keys=True, ensure_ascii=False, separators=(",", ":")
         ).encode()
         return b"envbuild %s %d %d\n%s" % (self.kind.encode(), SCHEME, len(body), body)
 
@@ -169,20 +176,40 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "…"
 
 
-def _canonical(value: Any, place: str) -> Any:
-    """``value`` in the one form that equal values share."""
-    if value is None or isinstance(value, (bool, int)):
+def canonical(value: Any, place: str, depth: int = 0) -> Any:
+    """``value`` in the one form that equal values share.
+
+    :param place: what it is called in messages.
+    :param depth: how many values it is within.
+    :raises TypeError: it holds something of a kind that has no such form, such as a float; the message says where.
+    :raises ValueError: it holds a text that is no Unicode, too long a number, or nests too deep, as in itself.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(f"{place[:60]}…: values within values within values, or a value within itself")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        if value.bit_length() > _BITS:
+            raise ValueError(f"{place}: a whole number of {value.bit_length()} bits is too long; say it as text")
         return value
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
+        return _text(value, place)
     if isinstance(value, (list, tuple)):
-        return [_canonical(item, f"{place}[{position}]") for position, item in enumerate(value)]
+        return [canonical(item, f"{place}[{position}]", depth + 1) for position, item in enumerate(value)]
     if isinstance(value, Mapping):
         found = {}
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"{place}: a key is a text, not {key!r}")
-            found[unicodedata.normalize("NFC", key)] = _canonical(item, f"{place}.{key}")
+            found[_text(key, place)] = canonical(item, f"{place}.{key}", depth + 1)
         return found
     # A float has no one spelling: 0.1 + 0.2 is written differently by different writers.
     raise TypeError(f"{place}: {type(value).__name__} has no canonical form; say it as text or a whole number")
+
+
+def _text(text: str, place: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{place}: {text!r} has half of a surrogate pair, and is no text") from None
+    return unicodedata.normalize("NFC", text)

@@ -11,9 +11,10 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from packaging.utils import canonicalize_name
 
@@ -123,6 +124,30 @@ def watched(point: EntryPoint) -> Iterator[None]:
         timer.cancel()
         # A thread that is about to end still counts for whoever forks now.
         timer.join()
+
+
+def imported(point: EntryPoint) -> Any:
+    """What an entry point leads to.
+
+    :raises PluginError: it is none; whatever a stranger's module raises comes as it is.
+    """
+    if EntryPoint.pattern.match(point.value) is None:
+        raise PluginError(f"{point.value!r} is no entry point: MODULE or MODULE:NAME is wanted")
+    return point.load()
+
+
+@contextmanager
+def printing_aside() -> Iterator[None]:
+    """Have what a plugin prints go to standard error: standard output is for results.
+
+    In the main thread alone: others may overlap, and of two that do, the second would put back what the first has put
+    there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def _note(text: str) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
@@ -31,7 +33,7 @@ from packaging.pylock import (
     PylockValidationError,
 )
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from envbuild.digest import Digest
@@ -42,6 +44,9 @@ from envbuild.requirement import without_credentials
 
 LOCK_VERSION = 1
 """The version of what stands under ``[tool.envbuild]``; readers refuse one that is greater."""
+
+_FORMAT = Version("1.0")
+"""The version of PEP 751's format that is known here."""
 
 _AGAIN = "restore it from version control, or remove it and lock again"
 
@@ -215,7 +220,7 @@ class Lock:
         if self.is_observed:
             ours["note"] = _OBSERVED
         pylock = Pylock(
-            lock_version=Version("1.0"),
+            lock_version=_FORMAT,
             created_by=self.created_by,
             # Artifacts fit every patch release; the very one that this environment has stands in our own table.
             requires_python=_range_of(self.python),
@@ -291,15 +296,37 @@ def _version(text: str | None) -> Version | None:
 def read_pylock(text: str, *, where: str) -> Pylock:
     """Read any PEP 751 lock, whoever made it.
 
+    One of a newer minor version is read as one of version 1.0, and the log is told of it once, as PEP 751 asks.
+
+    :param where: the file's name, for messages.
     :raises LockError: it is not valid TOML, or not valid PEP 751.
     """
+    if text.startswith("\N{BYTE ORDER MARK}"):
+        # It could be read, and would be passed on to other tools, most of which do not.
+        raise LockError(
+            f"{where}: begins with a byte order mark, which TOML 1.0 does not have", hint="save it as UTF-8 without one"
+        )
     try:
-        return Pylock.from_dict(tomllib.loads(text))
+        form = tomllib.loads(text)
+        version = form.get("lock-version")
+        newer = _version(version) if isinstance(version, str) else None
+        if newer is not None and _FORMAT < newer < Version("2"):
+            _tell_of_newer(where, newer)
+            # Else packaging tells of it each time, and not of which file.
+            form["lock-version"] = str(_FORMAT)
+        return Pylock.from_dict(form)
     except (tomllib.TOMLDecodeError, PylockValidationError, RecursionError) as error:
         raise LockError(
             f"{where}: not a valid lock file (PEP 751): {error}",
             hint=_AGAIN,
         ) from error
+
+
+@lru_cache(maxsize=64)
+def _tell_of_newer(where: str, version: Version) -> None:
+    logging.getLogger(__name__).warning(
+        "warning: %s: lock-version is %s: what it has beyond %s is not looked at", where, version, _FORMAT
+    )
 
 
 def from_pylock(package: PylockPackage, artifact: object = None) -> Package:
@@ -489,9 +516,12 @@ class Resolution:
     def add(self, *packages: Package) -> None:
         """Pin ``packages``.
 
+        :raises TypeError: one is no `Package`.
+        :raises ValueError: one cannot be meant: its name is none, or nothing says which bytes it is.
         :raises PackageClash: one of that name has been pinned already; both are named.
         """
         for each in packages:
+            _check_pinned(each)
             other = next((one for one in self.packages if _clash(one, each)), None)
             if other:
                 raise PackageClash(
@@ -520,6 +550,33 @@ class Resolution:
         :param inputs: their digests, by path relative to the definition's folder.
         """
         self.inputs = {**self.inputs, **inputs}
+
+
+def _check_pinned(package: Package) -> None:
+    """See to it that a package can be locked, while it is known who made it."""
+    if not isinstance(package, Package):
+        raise TypeError(f"a Package is wanted, not {package!r}")
+    try:
+        _check_name(package)
+    except (InvalidName, TypeError) as error:
+        raise ValueError(f"{package.name!r} is no name of a package of kind {package.kind!r}") from error
+    artifact = package.artifact
+    if artifact.kind in ("wheel", "sdist", "archive") and artifact.digest is None:
+        raise ValueError(f"{package}: a file is known by its digest, and this {artifact.kind} has none")
+    if artifact.kind == "vcs" and not artifact.revision:
+        raise ValueError(f"{package}: what a repository has is known by its revision, and there is none")
+
+
+def _check_name(package: Package) -> None:
+    """Python distributions are named as PEP 503 has it, packages of other kinds by a text that leads nowhere.
+
+    :raises InvalidName: it is no such name.
+    :raises TypeError: it is no text.
+    """
+    canonicalize_name(package.name, validate=package.kind in _OF_PIP)
+    path = PurePosixPath(package.name)
+    if not package.name or not package.name.isprintable() or path.is_absolute() or ".." in path.parts:
+        raise InvalidName(package.name)
 
 
 def _clash(one: Package, other: Package) -> bool:

@@ -32,6 +32,8 @@ class Status(StrEnum):
 class RunRequest:
     """What a target is to run.
 
+    Its standard input is that of this process, or empty: nobody keeps a program waiting for what never comes.
+
     :param id: the run's id.
     :param target: the target's name, such as ``local``.
     :param command: the program and its arguments; a first word ``python`` is the environment's own.

@@ -38,9 +38,6 @@ from envbuild.staleness import changed_inputs
 from envbuild.warm import facts_of
 from envbuild.workspace import Workspace
 
-_NAMES = (tuple, list, set, frozenset)
-"""What the names of sections may come in; a text would be taken for one of its letters."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
@@ -184,6 +181,8 @@ def _lock_anew(project: Project, workspace: Workspace, plugins: Plugins, wishes:
         )
     made = resolve(project, workspace, plugins, wishes, before)
     workspace.keep(lock_document(project.definition))
+    # A lock of which no id can be taken would lie there as if it could be used.
+    identify(project, made, workspace, plugins)
     file = write_lock(made, project, wishes)
     written = facts_of(str(file)) if file else None
     return Locked(lock=made, reasons=reasons, before=before, file=file, written=written)
@@ -289,10 +288,7 @@ def _ask_resolvers(definition: Definition, resolution: Resolution, platform: Pla
 
     :returns: the sections that somebody has taken on.
     """
-    answers = plugins.gather(
-        "resolve_dependencies", _NAMES, definition=definition, platform=platform, resolution=resolution
-    )
-    return {section for answer in answers.values() for section in answer}
+    return plugins.taken(definition=definition, platform=platform, resolution=resolution)
 
 
 def _nobodys(definition: Definition, request: LockRequest, platform: Platform, plugins: Plugins) -> str | None:
@@ -352,8 +348,7 @@ def _keep_aside(target: Path, wishes: Wishes) -> None:
 
 def identify(project: Project, lock: Lock, workspace: Workspace, plugins: Plugins) -> Digest:
     """The environment's id; the document that it is taken of is kept, so that it can be explained."""
-    answers = plugins.gather("compute_hash", Mapping, definition=project.definition, lock=lock)
-    return workspace.keep(environment_document(lock, answers))
+    return workspace.keep(environment_document(lock, plugins.facts(project.definition, lock)))
 
 
 # -- building ------------------------------------------------------------------------------------------------

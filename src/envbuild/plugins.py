@@ -19,8 +19,10 @@ import pluggy
 from envbuild import hookspecs, loading
 from envbuild.definition import OWN_SECTIONS, Definition
 from envbuild.errors import EnvbuildError, PluginError, PluginMissing
+from envbuild.fingerprint import canonical
 from envbuild.loading import Plugin
 from envbuild.lock import Lock
+from envbuild.supervise import visible
 
 HOOKS = tuple(name for name, each in vars(hookspecs).items() if hasattr(each, f"{hookspecs.GROUP}_spec"))
 """The names of the hooks, in the order of the story."""
@@ -41,6 +43,15 @@ _OURS = ("local", "pip", "unmanaged", "wheel")
 
 
 _Kind = type | tuple[type, ...]
+
+_NAMES = (tuple, list, set, frozenset)
+"""What the names of sections may come in; a text would be taken for one of its letters."""
+
+_STRANGER = ""
+"""In place of the name of a plugin that envbuild does not bring."""
+
+_SHORT = 200
+"""How much of a reason is shown where there is little room."""
 
 
 class Plugins:
@@ -78,6 +89,31 @@ class Plugins:
         """
         return dict(self._answers_to(hook, kind, arguments))
 
+    def taken(self, **arguments: Any) -> set[str]:
+        """Ask every plugin's ``resolve_dependencies``, and give the sections that somebody has taken on.
+
+        :raises PluginError: as for `gather`, and where a section is no text.
+        """
+        found: set[str] = set()
+        for name, answer in self._answers_to("resolve_dependencies", _NAMES, arguments):
+            for each in answer:
+                if not isinstance(each, str):
+                    said = f"it answered {shortened(repr(answer))}, and {shortened(repr(each))} is no name of a section"
+                    raise self._failure(name, "resolve_dependencies", said)
+                found.add(each)
+        return found
+
+    def facts(self, definition: Definition, lock: Lock) -> dict[str, dict[str, Any]]:
+        """Ask every plugin's ``compute_hash``, and give the answers in the one form that an id is taken of.
+
+        :raises PluginError: as for `gather`, and where an answer has no such form.
+        """
+        found = {}
+        for name, answer in self._answers_to("compute_hash", Mapping, {"definition": definition, "lock": lock}):
+            with self._blamed(name, "compute_hash"):
+                found[name] = canonical(answer, "answer")
+        return found
+
     def first(self, hook: str, kind: _Kind = object, /, **arguments: Any) -> Any:
         """Ask the plugins in turn, and give the first answer that is not ``None``; ``None`` if there is none.
 
@@ -104,18 +140,21 @@ class Plugins:
             if not isinstance(answer, kind):
                 # Further on it would look like a mistake of the core.
                 wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-                raise self._failure(name, hook, f"it answered {answer!r}, and that is no {wanted}")
+                with self._blamed(name, hook):
+                    shown = shortened(repr(answer))
+                raise self._failure(name, hook, f"it answered {shown}, and that is no {wanted}")
             yield name, answer
 
     @contextmanager
     def _blamed(self, name: str, function: str) -> Iterator[None]:
-        """Say of what goes wrong in a plugin's function whose it is.
+        """Say of what goes wrong in a plugin's function whose it is; what it prints goes to standard error.
 
         :raises EnvbuildError: the plugin raised it; where it is a stranger, with its name.
         :raises PluginError: the plugin raised anything else, which it should not.
         """
         try:
-            yield
+            with loading.printing_aside():
+                yield
         except KeyboardInterrupt:
             raise
         except EnvbuildError as error:
@@ -127,7 +166,7 @@ class Plugins:
         # What a stranger's code raises is told with the stranger's name, and the whole of it is chained. Extensions in
         # Rust panic with what is no Exception.
         except BaseException as error:
-            raise self._failure(name, function, f"{type(error).__name__}: {error}") from error
+            raise self._failure(name, function, raised(error)) from error
 
     def outdated(self, definition: Definition, lock: Lock) -> tuple[str, ...]:
         """Ask every plugin that has a function ``outdated`` what has changed since ``lock`` was made.
@@ -158,12 +197,33 @@ class Plugins:
 
     def lacking(self, what: str, names: Sequence[str]) -> PluginMissing:
         """As `missing`, of several at once."""
-        broken = [f"{each}: {each.error}" for each in self.found if each.error]
+        broken = [f"{each}: {shortened(each.error)}" for each in self.found if each.error]
         hint = "; ".join(_advice(what, name) for name in names)
         if broken:
             hint += "; these plugins could not be loaded: " + "; ".join(broken)
         said = " and ".join(repr(name) for name in names)
         return PluginMissing(f"no installed plugin takes on the {what}{'s' * (len(names) > 1)} {said}", hint=hint)
+
+    def check_locked(self, sections: Iterable[str], kinds: Iterable[str]) -> None:
+        """Refuse a lock that fits, and that nobody would make or build any more.
+
+        Nobody is asked for that, so where there is a stranger who answers the hook, it may be its business.
+
+        :param kinds: the kinds of packages in the lock.
+        :raises PluginMissing: nobody can take on a section, or packages of a kind.
+        """
+        resolving, building = self._answering("resolve_dependencies"), self._answering("build_image")
+        nobodys = [each for each in sections if (each in _EXTRAS or each not in OWN_SECTIONS)]
+        nobodys = [each for each in nobodys if not resolving & {_EXTRAS.get(each), _STRANGER}]
+        if nobodys:
+            raise self.lacking("section", nobodys)
+        for kind in sorted({*kinds} - {"pip", "wheel"}):
+            if not building & {kind, _STRANGER}:
+                raise self.missing("packages of kind", kind)
+
+    def _answering(self, hook: str) -> set[str | None]:
+        """The names of envbuild's own plugins that answer a hook, and `_STRANGER` where there is another."""
+        return {each.name if each.is_ours else _STRANGER for each in self.found if hook in each.hooks}
 
     def check_target(self, name: str) -> None:
         """Refuse a target that we know the plugin for, before anything is built for it in vain.
@@ -177,8 +237,8 @@ class Plugins:
         point, clock = found.point, loading.Clock()
         known = partial(Plugin, name=point.name, module=point.value, distribution=loading.distribution_of(point))
         try:
-            with loading.watched(point):
-                plugin = point.load()
+            with loading.watched(point), loading.printing_aside():
+                plugin = loading.imported(point)
             api = loading.written_for(plugin)
             with loading.deprecations() as told:
                 self._accept(plugin, point.name)
@@ -210,9 +270,25 @@ class Plugins:
 
 def _reason(error: BaseException) -> str:
     """Why a plugin is left out, in one line."""
-    hint = f" ({error.hint})" if isinstance(error, EnvbuildError) and error.hint else ""
-    said = f"{error}{hint}" if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-    return " ".join(said.split())
+    if not isinstance(error, PluginError):
+        return raised(error)
+    return visible(" ".join(f"{error} ({error.hint})".split() if error.hint else str(error).split()))
+
+
+def raised(error: BaseException) -> str:
+    """What a stranger's code has raised, in one line that steers no terminal."""
+    try:
+        said = str(error)
+    # What cannot even be said is a mistake of whoever wrote that error.
+    except Exception as another:
+        said = f"<its text cannot be had: {type(another).__name__}>"
+    return visible(" ".join(f"{type(error).__name__}: {said}".split()))
+
+
+def shortened(text: str) -> str:
+    """One line of a text, and not more than what is read at a glance."""
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= _SHORT else f"{line[: _SHORT - 1]}…"
 
 
 def _looked_at(plugin: object, hooks: tuple[str, ...], seconds: float) -> Iterator[str]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.parser import BytesHeaderParser
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from packaging.pylock import Package as PylockPackage
@@ -30,6 +30,8 @@ from envbuild.errors import Damaged, LockError, NotFound
 from envbuild.fingerprint import environment_document
 from envbuild.lock import Artifact, Lock, Package, from_pylock, read_pylock
 from envbuild.requirement import without_credentials_in
+
+T = TypeVar("T")
 
 SBOM = "sboms/envbuild.cdx.json"
 LOCK = "sboms/pylock.toml"
@@ -257,9 +259,12 @@ class Tested:
 
 _UNREADABLE = (
     # A zip may be cut off, encrypted, or packed in a way that this Python knows nothing of.
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError),
-    *(ValueError, KeyError, TypeError, AttributeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError, KeyError),
 )
+
+_KINDS: Mapping[type, str] = {
+    dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false"
+}  # fmt: skip
 
 
 def tested(path: Path) -> Tested:
@@ -269,22 +274,32 @@ def tested(path: Path) -> Tested:
     :raises Damaged: it is no wheel, or what it says cannot be read.
     """
     if not path.is_file():
-        raise NotFound(f"no such file: {path}")
+        raise NotFound(_no_file(path))
     try:
         with zipfile.ZipFile(path) as wheel:
-            name = f"{dist_info(wheel)}/{SBOM}"
-            if name not in wheel.namelist():
+            info, names = dist_info(wheel), wheel.namelist()
+            name, lock = f"{info}/{SBOM}", f"{info}/{LOCK}"
+            if name not in names:
                 raise NotFound(
                     f"{path.name} does not say in which environment it was tested",
                     hint="wheels that envbuild.backend builds beside a pylock.toml do",
                 )
-            found = _tested(json.loads(_content(wheel, name)))
-            lock = f"{dist_info(wheel)}/{LOCK}"
-            if lock in wheel.namelist() and found.lock != str(Digest.of(_content(wheel, lock))):
+            found = _read(_content(wheel, name), name)
+            if lock not in names and found.lock:
+                raise ValueError(f"{name} is about a lock, {lock}, which is not in the wheel")
+            if lock in names and found.lock != str(Digest.of(_content(wheel, lock))):
                 raise ValueError(f"{lock} is not the lock that {name} is about")
     except _UNREADABLE as error:
-        raise Damaged(f"{path}: not a wheel of envbuild's making: {error}") from error
+        raise Damaged(f"{path}: not a wheel of envbuild's making: {_shown(error)}") from error
     return found
+
+
+def _no_file(path: Path) -> str:
+    if path.is_dir():
+        return f"{path} is a folder, and a wheel is a file"
+    if path.exists():
+        return f"{path} is a device, a pipe or a socket, and a wheel is a file"
+    return f"no such file: {path}"
 
 
 def _content(wheel: zipfile.ZipFile, name: str) -> bytes:
@@ -293,21 +308,73 @@ def _content(wheel: zipfile.ZipFile, name: str) -> bytes:
     return wheel.read(name)
 
 
-def _tested(form: Mapping[str, Any]) -> Tested:
-    metadata = form["metadata"]
-    said = {str(each["name"]): _shown(each["value"]) for each in metadata["properties"]}
-    packages = ((_shown(each["name"]), each.get("version")) for each in form["components"])
+def _read(data: bytes, name: str) -> Tested:
+    try:
+        return _tested(json.loads(data))
+    except _Misshapen as error:
+        raise ValueError(f"{name}: {error}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name} is not JSON: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{name} has a number in it with more digits than any that envbuild writes") from error
+    except RecursionError as error:
+        raise ValueError(f"{name} has values within values within values: nothing that deep can be meant") from error
+
+
+class _Misshapen(ValueError):
+    """A document is not as envbuild writes it: what is wrong, and where in it."""
+
+
+def _tested(document: object) -> Tested:
+    """What a document says.
+
+    :raises _Misshapen: it is not as envbuild writes it.
+    """
+    form = _a(dict, document, "the document")
+    metadata = _member(form, "metadata", dict)
+    component = _member(metadata, "component", dict, "metadata")
+    said = {}
+    for place, each in _objects(metadata, "properties", "metadata"):
+        said[_member(each, "name", str, place)] = _shown(_member(each, "value", str, place))
+    packages = []
+    for place, each in _objects(form, "components"):
+        version = _member(each, "version", str, place) if "version" in each else None
+        packages.append((_shown(_member(each, "name", str, place)), _shown(version) if version else None))
     return Tested(
-        name=_shown(metadata["component"]["name"]),
-        version=_shown(metadata["component"]["version"]),
+        name=_shown(_member(component, "name", str, "metadata.component")),
+        version=_shown(_member(component, "version", str, "metadata.component")),
         environment=said.get("envbuild:environment"),
         without_projects=said.get("envbuild:environment-without-projects"),
         unknown=said.get("envbuild:environment-unknown"),
         python=said.get("envbuild:python") or said.get("envbuild:requires-python"),
         platform=said.get("envbuild:platform"),
         lock=said.get("envbuild:lock"),
-        packages=tuple((name, _shown(version) if version else None) for name, version in packages),
+        packages=tuple(packages),
     )
+
+
+def _objects(form: Mapping[str, Any], name: str, place: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The objects of a list, each with its place."""
+    for position, each in enumerate(_member(form, name, list, place)):
+        at = _inside(place, f"{name}[{position}]")
+        yield at, _a(dict, each, at)
+
+
+def _member(form: Mapping[str, Any], name: str, kind: type[T], place: str = "") -> T:
+    at = _inside(place, name)
+    if name not in form:
+        raise _Misshapen(f"{at} is not there")
+    return _a(kind, form[name], at)
+
+
+def _inside(place: str, name: str) -> str:
+    return f"{place}.{name}" if place else name
+
+
+def _a(kind: type[T], value: object, place: str) -> T:
+    if not isinstance(value, kind):
+        raise _Misshapen(f"{place} is {_KINDS.get(type(value), 'null')}, and not {_KINDS[kind]}")
+    return value
 
 
 def _shown(value: object) -> str:

@@ -227,6 +227,7 @@ class Watch:
         self._masks = {1: _Mask(masked), 2: _Mask(masked)} if masked else None
         self._before: dict[int, Any] = {}
         self._early: list[int] = []
+        self._grace = GRACE
 
     def __enter__(self) -> "Self":
         try:
@@ -298,18 +299,22 @@ class Watch:
             self.handle.signal(number)
             self._give_grace()
 
-    def stop_after(self, seconds: float) -> None:
-        """Stop the run as a user would when it has gone on for so long."""
+    def stop_after(self, seconds: float, grace: "float | None" = None) -> None:
+        """Stop the run as a user would when it has gone on for so long.
+
+        :param grace: how long it may then take to end, in seconds; by default as long as any that is stopped.
+        """
 
         def stop(_number: int, _frame: object) -> None:
             if self.handle is not None and not self.stopped:
+                self._grace = GRACE if grace is None else grace
                 self.overdue = f"stopped after the {seconds:g} s that it may take"
                 self._pass_on(_signal.SIGTERM, None)
 
         self._alarm(seconds, stop)
 
     def _give_grace(self) -> None:
-        self._alarm(GRACE, self._out_of_patience)
+        self._alarm(self._grace, self._out_of_patience)
 
     def _alarm(self, seconds: float, handler: "Callable[[int, object], None]") -> None:
         # The handler of SIGALRM interrupts whatever the stream is waiting for.
@@ -378,6 +383,7 @@ def see_through(
     *,
     announced: bool = False,
     limit: "float | None" = None,
+    grace: "float | None" = None,
     keep: bool = True,
     complete: "Callable[[], None] | None" = None,
 ) -> "dict[str, Any]":
@@ -391,7 +397,7 @@ def see_through(
     :param secrets: values that are shown nowhere.
     :param out: the descriptors that the run's output is passed on to.
     :param announced: others know of the run already.
-    :param limit: after so many seconds the run is stopped.
+    :param limit: after so many seconds the run is stopped, and may take ``grace`` more to end, by default `GRACE`.
     :param keep: take its outputs into the store; otherwise they just stay in its folder.
     :param complete: what is still to be done for a run that has done its work.
     :returns: what `layout.END` holds; ``overdue`` is among it where the run was stopped because of ``limit``.
@@ -406,7 +412,7 @@ def see_through(
             folder.announce(request)
             announced = True
             if limit:
-                watch.stop_after(limit)
+                watch.stop_after(limit, grace)
             try:
                 code = watch.until_end()
             except Exception as error:

@@ -33,10 +33,14 @@ class Workspace:
     """One workspace; nothing is made on disk before something is recorded.
 
     :param root: its folder; by default what `envbuild.layout.workspace_root` says.
+    :raises StoreError: it is no folder.
     """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or Path(layout.workspace_root())
+        if self.root.is_file():
+            hint = "ENVBUILD_WORKSPACE names a folder, or a workspace"
+            raise StoreError(f"the workspace {self.root} is a file", hint=hint)
 
     @cached_property
     def store(self) -> Store:

@@ -6,7 +6,10 @@ Each says in its docstring what is wrong with it.
 from __future__ import annotations
 
 import contextlib
+import datetime
+import getpass
 import os
+import platform
 import random
 import shutil
 import signal
@@ -329,6 +332,32 @@ class RefusesWithoutAWord(ShelfPlugin):
             raise type(error)("") from error
 
 
+class LocksThePlace(ShelfPlugin):
+    """It locks where the file lies on this machine."""
+
+    def choose(self, asked: str, definition: Definition, request: LockRequest) -> Package:
+        found = super().choose(asked, definition, request)
+        assert definition.root
+        place = str(definition.root / (found.artifact.path or ""))
+        return replace(found, artifact=replace(found.artifact, path=place))
+
+
+class LocksTheHost(ShelfPlugin):
+    """It takes the name of the machine for a version."""
+
+    def choose(self, asked: str, definition: Definition, request: LockRequest) -> Package:
+        found = super().choose(asked, definition, request)
+        return replace(found, version=f"{found.version}+{platform.node()}")
+
+
+class LocksASecretOfTheProcess(ShelfPlugin):
+    """A version that is a secret, from the variables of the process."""
+
+    def choose(self, asked: str, definition: Definition, request: LockRequest) -> Package:
+        found = super().choose(asked, definition, request)
+        return replace(found, version=os.environ.get(SECRET, found.version))
+
+
 class AsksAnyway(Resolver):
     """It asks the network, whatever it is told."""
 
@@ -403,6 +432,20 @@ class SaysTheZone(Hasher):
         return time.strftime("%c", time.localtime(0))
 
 
+class SaysTheDay(Hasher):
+    """The day on which it is asked."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        return str(datetime.date.today())
+
+
+class SaysTheMoment(Hasher):
+    """The moment at which it is asked."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        return time.time_ns()
+
+
 class SaysTheName(Hasher):
     """What the environment is called."""
 
@@ -444,6 +487,25 @@ class KeepsItsAnswer(Hasher):
     def fact(self, definition: Definition, lock: Lock) -> Any:
         assert definition.root
         (definition.root / "found.cache").write_text("found\n")
+        return 1
+
+
+class SetsAVariableOnce(Hasher):
+    """The first question leaves a variable behind."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        return os.environ.setdefault("SHELF", "asked") and 1
+
+
+class MovesHouse(Hasher):
+    """It leaves another folder, umask, search path, timeout and handler behind."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        os.chdir("/")
+        os.umask(0o027)
+        sys.path.append("/nowhere")
+        socket.setdefaulttimeout(77)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         return 1
 
 
@@ -607,6 +669,52 @@ class WritesASecret(Builder):
 
     def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
         (request.destination / "pip.conf").write_text(f"https://me:{request.variables[SECRET]}@host.test\n")
+
+
+class WritesASecretOfTheProcess(Builder):
+    """The same, from the variables of the process."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        (request.destination / "pip.conf").write_text(f"https://me:{os.environ.get(SECRET)}@host.test\n")
+
+
+class WritesItsOwner(Builder):
+    """The home, name and language of whoever builds."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        told = Path.home(), getpass.getuser(), os.environ.get("LANG")
+        (request.destination / "owner").write_text(f"{told}\n")
+
+
+class WritesTheHost(Builder):
+    """What the machine is called."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        (request.destination / "host").write_text(f"{socket.gethostname()} {platform.node()}\n")
+
+
+class WritesTheDay(Builder):
+    """The day of the build, as three modules tell it."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        told = datetime.date.today(), datetime.datetime.now(datetime.UTC).date(), time.strftime("%F")
+        (request.destination / "day").write_text(f"{told}\n")
+
+
+class LinksToTheProject(Builder):
+    """A link to the shelf."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        assert definition.root
+        (request.destination / "shelf").symlink_to(definition.root / "shelf")
+
+
+class SharesAFile(Builder):
+    """A file of the project, by another name."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        assert definition.root
+        (request.destination / "shared.txt").hardlink_to(definition.root / "shelf" / "demo-1.0.txt")
 
 
 class AsksWhileItBuilds(Builder):
@@ -827,6 +935,58 @@ class ShowsVariables(RunsHere):
         handle = Process(self.start(run, image))
         shown = f"Process({dict(run.variables)})"
         return type("Shown", (Process,), {"__repr__": lambda _: shown})(handle.process)
+
+
+class StartsSlowly(RunsHere):
+    """It waits a while to see whether the program goes on."""
+
+    def begin(self, run: RunRequest, image: Image) -> RunHandle:
+        handle = super().begin(run, image)
+        time.sleep(1.6)
+        return handle
+
+
+class PassesVariablesAsWords(RunsHere):
+    """It has ``env`` set the variables, by its command line."""
+
+    def start(self, run: RunRequest, image: Image, **options: Any) -> subprocess.Popen[bytes]:
+        words = ("env", *(f"{name}={value}" for name, value in run.variables.items()))
+        return super().start(replace(run, command=(*words, f"{image.path}/bin/python", *run.command[1:])), image)
+
+
+class ShowsVariablesByProgram(RunsHere):
+    """A program of its has them on its command line, as long as the run goes on."""
+
+    def start(self, run: RunRequest, image: Image, **options: Any) -> subprocess.Popen[bytes]:
+        starts = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[2:]).returncode)"
+        hidden = f'exec {sys.executable} -c \'{starts}\' "$*" "$PROGRAM" program.py 9'
+        words = ("sh", "-c", f'set -- "${SECRET}"; {hidden}')
+        given = {**run.variables, "PROGRAM": f"{image.path}/bin/python"}
+        return super().start(replace(run, command=words, variables=given), image)
+
+
+class KeepsALog(RunsHere):
+    """It writes down, for all runs, what it was to run."""
+
+    def begin(self, run: RunRequest, image: Image) -> RunHandle:
+        with (run.folder.parent / "runs.log").open("a") as log:
+            log.write(f"{run.command}\n")
+        return super().begin(run, image)
+
+
+class KeepsVariables(RunsHere):
+    """It writes down the variables of the run, in its folder."""
+
+    def begin(self, run: RunRequest, image: Image) -> RunHandle:
+        (run.folder / "variables").write_text(str(dict(run.variables)))
+        return super().begin(run, image)
+
+
+class KeepsInputOpen(RunsHere):
+    """The program can read, and nobody writes."""
+
+    def start(self, run: RunRequest, image: Image, **options: Any) -> subprocess.Popen[bytes]:
+        return super().start(run, image, stdin=subprocess.PIPE)
 
 
 class UsesItsOwnPython(RunsHere):

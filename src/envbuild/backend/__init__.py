@@ -46,18 +46,18 @@ if hasattr(_hatchling, "prepare_metadata_for_build_wheel"):
 
 
 def build_wheel(
-    wheel_directory: str, config_settings: dict[str, Any] | None = None, metadata_directory: str | None = None
+    wheel_directory: str,
+    config_settings: dict[str, Any] | None = None,  # noqa: ARG001
+    metadata_directory: str | None = None,  # noqa: ARG001
 ) -> str:
     """Build a wheel, and say in it in which environment it was tested, if there is a lock.
 
-    :raises EnvbuildError: the lock is not as it should be, or ``SOURCE_DATE_EPOCH`` is no time.
+    :raises EnvbuildError: the lock is not as it should be, what is to be packed is no file, or ``SOURCE_DATE_EPOCH`` is
+        no time.
     """
     from envbuild.backend import making
 
-    making.check(os.getcwd())
-    name = _hatchling.build_wheel(wheel_directory, config_settings, metadata_directory)
-    making.settle_built(os.getcwd(), wheel_directory, name)
-    return name
+    return making.build_wheel(os.getcwd(), wheel_directory)
 
 
 def build_editable(
@@ -67,14 +67,11 @@ def build_editable(
     return _hatchling.build_editable(wheel_directory, config_settings, metadata_directory)
 
 
-def build_sdist(sdist_directory: str, config_settings: dict[str, Any] | None = None) -> str:
+def build_sdist(sdist_directory: str, config_settings: dict[str, Any] | None = None) -> str:  # noqa: ARG001
     """Build an sdist, which has the lock in it whatever else was chosen: wheels are built from it too.
 
     :raises EnvbuildError: as `build_wheel`.
     """
     from envbuild.backend import making
 
-    making.check(os.getcwd())
-    name = _hatchling.build_sdist(sdist_directory, config_settings)
-    making.settle_built(os.getcwd(), sdist_directory, name)
-    return name
+    return making.build_sdist(os.getcwd(), sdist_directory)

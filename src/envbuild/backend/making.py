@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -53,27 +53,41 @@ def check(root: str) -> None:
         Application().display_warning(f"warning: {said}\nhint: {hint}")
 
 
-def refuse(root: str, said: str) -> NoReturn:
+def refuse(root: str, *said: str) -> NoReturn:
     """Say what is wrong in the project's settings.
 
     :raises DefinitionError: with that.
     """
-    raise DefinitionError(Problem(str(Path(root, "pyproject.toml")), None, said))
+    file = str(Path(root, "pyproject.toml"))
+    raise DefinitionError(*(Problem(file, None, each) for each in said))
 
 
-def settle_built(root: str, directory: str, name: str) -> None:
-    """Settle what hatchling has just built, as its settings have it.
+def build_wheel(root: str, directory: str) -> str:
+    """Build a wheel, whole, and say what it is called.
 
-    :raises LockError: as `settle_wheel`.
+    :raises EnvbuildError: as `check`, `envbuild.backend.building.see_to_files` and `settle_wheel`.
     """
-    if name.endswith(".whl"):
-        from hatchling.builders.wheel import WheelBuilder
+    check(root)
+    from envbuild.backend.building import Wheel
 
-        settle_wheel(root, Path(directory, name), reproducible=WheelBuilder(root).config.reproducible)
-    else:
-        from hatchling.builders.sdist import SdistBuilder
+    builder = Wheel(root)
+    made = Path(next(builder.build(directory=directory, versions=["standard"])))
+    settle_wheel(root, made, reproducible=builder.config.reproducible)
+    return made.name
 
-        settle_sdist(root, Path(directory, name), reproducible=SdistBuilder(root).config.reproducible)
+
+def build_sdist(root: str, directory: str) -> str:
+    """Build an sdist, whole, and say what it is called.
+
+    :raises EnvbuildError: as `check` and `envbuild.backend.building.see_to_files`.
+    """
+    check(root)
+    from envbuild.backend.building import Sdist
+
+    builder = Sdist(root)
+    made = Path(next(builder.build(directory=directory, versions=["standard"])))
+    settle_sdist(root, made, reproducible=builder.config.reproducible)
+    return made.name
 
 
 def settle_wheel(root: str, wheel: Path, *, reproducible: bool) -> None:
@@ -144,11 +158,25 @@ def _all_or_nothing(archive: Path) -> Iterator[None]:
 def _wish(root: Path) -> str:
     """What the project wants of its lock."""
     form: Any = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    passed: list[str] = []
     for name in SETTING.split("."):
-        form = form.get(name, {}) if isinstance(form, dict) else {}
-    if not isinstance(form, dict) or set(form) - {"lock"} or form.get("lock", "warn") not in _WISHES:
-        refuse(str(root), f"[{SETTING}] has lock, which is one of {', '.join(_WISHES)}, and nothing else")
-    return str(form.get("lock", "warn"))
+        form = form.get(name, {})
+        passed.append(name)
+        if not isinstance(form, dict):
+            refuse(str(root), f"[{'.'.join(passed)}] is a table, and not {form!r}")
+    wish = form.get("lock", "warn")
+    if wish not in _WISHES or set(form) - {"lock"}:
+        refuse(str(root), *_wrong(wish, [key for key in form if key != "lock"]))
+    return str(wish)
+
+
+def _wrong(wish: object, unknown: Iterable[str]) -> Iterator[str]:
+    from envbuild.form import did_you_mean
+
+    for key in unknown:
+        yield f"unknown key {key!r} in [{SETTING}]{did_you_mean(key, ['lock'])}"
+    if wish not in _WISHES:
+        yield f"lock in [{SETTING}] is one of {', '.join(_WISHES)}, and not {wish!r}{did_you_mean(str(wish), _WISHES)}"
 
 
 def _when(reproducible: bool) -> int | None:

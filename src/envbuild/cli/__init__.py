@@ -96,11 +96,19 @@ def _write(error: EnvbuildError, *, as_json: bool) -> None:
         import traceback
 
         traceback.print_exception(error)
-    sys.stderr.write(f"{emphasis('error:', 'red')} {error}\n")
+    shown = _shown if error.plugin else str
+    sys.stderr.write(f"{emphasis('error:', 'red')} {shown(error)}\n")
     if error.hint:
-        sys.stderr.write(f"{emphasis('hint:', 'cyan')} {error.hint}\n")
+        sys.stderr.write(f"{emphasis('hint:', 'cyan')} {shown(error.hint)}\n")
     if error.plugin:
         sys.stderr.write(f"{emphasis('from:', 'cyan')} the plugin {error.plugin}\n")
+
+
+def _shown(said: object) -> str:
+    """What a stranger says, line by line as a terminal may be shown it."""
+    from envbuild.supervise import visible
+
+    return "\n".join(visible(each.expandtabs()) for each in str(said).splitlines())
 
 
 def _complete(parser: object) -> None:

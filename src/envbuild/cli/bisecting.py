@@ -15,6 +15,8 @@ def bisect(arguments: argparse.Namespace, context: Context) -> int:
     command = tuple(arguments.words[1:])
     if not command:
         raise UsageError("no command to run: it stands behind --", hint="envbuild bisect GOOD BAD -- pytest -x")
+    if not command[0]:
+        raise UsageError("the command is an empty word", hint="is the variable set that should name it?")
     question = bisection.Question(
         good=arguments.good,
         bad=arguments.bad,

@@ -24,6 +24,8 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
             raise UsageError(f"--check changes nothing, and --{asked[0].replace('_', '-')} does: give one of them")
         return _check(project, context)
     locked = pipeline.lock(project, context.workspace, context.plugins, context.wishes)
+    if not locked.reasons:
+        _check_takers(project, locked.lock, context)
     identity = pipeline.identify(project, locked.lock, context.workspace, context.plugins)
     if locked.file is None:
         pipeline.record_resolution(project, locked.lock, identity, context.workspace)
@@ -48,6 +50,8 @@ def _check(project: Project, context: Context) -> int:
         reasons = list(pipeline.stale(present, project, context.workspace, context.plugins))
     if project.definition.pylock:
         reasons = []
+    if present is not None and not reasons:
+        _check_takers(project, present, context)
     if context.json:
         context.show({"stale": bool(reasons), "reasons": reasons}, "")
         return 1 if reasons else 0
@@ -58,6 +62,11 @@ def _check(project: Project, context: Context) -> int:
         )
     context.show({}, f"{project.lock_file or project.spec}: up to date")
     return 0
+
+
+def _check_takers(project: Project, lock: Lock, context: Context) -> None:
+    kinds = {each.kind for each in lock.packages if each.artifact.kind != "installed"}
+    context.plugins.check_locked(project.definition.sections, kinds)
 
 
 def _repeated(project: Project, context: Context) -> str:

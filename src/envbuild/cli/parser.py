@@ -7,6 +7,7 @@ import datetime
 from typing import Any, NoReturn
 
 from envbuild import __version__
+from envbuild.cli.usage import UsageError
 from envbuild.exporting import FORMATS
 
 _SPEC = (
@@ -115,7 +116,7 @@ def _running(commands: _Commands) -> None:
         "run a script, module or command in its environment, and record it",
         usage="envbuild run [-e SPEC] [-t TARGET] [--name EXPERIMENT] [options] SCRIPT|-m MODULE|-- COMMAND [ARGS…]",
     )
-    run.add_argument("-e", "--environment", metavar="SPEC", help=f"the environment: {_SPEC}")
+    run.add_argument("-e", "--environment", type=_spec, metavar="SPEC", help=f"the environment: {_SPEC}")
     run.add_argument("-t", "--target", default="local", help="where to run it (default: local)")
     run.add_argument("--name", type=_named, metavar="EXPERIMENT", help="what to gather the run under")
     run.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
@@ -137,11 +138,11 @@ def _how(parser: argparse.ArgumentParser) -> None:
 
 def _making(commands: _Commands) -> None:
     build = commands.add("build", "making:build", "lock and build an environment")
-    build.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
+    build.add_argument("spec", type=_spec, metavar="SPEC", nargs="?", default=".", help=_SPEC)
     build.add_argument("-t", "--target", default="local", help="what to build it for (default: local)")
     _how(build)
     lock = commands.add("lock", "making:lock", "pin every artifact of a definition, with its hash")
-    lock.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
+    lock.add_argument("spec", type=_spec, metavar="SPEC", nargs="?", default=".", help=_SPEC)
     lock.add_argument("--check", action="store_true", help="change nothing; exit 1 and say why if the lock is stale")
     lock.add_argument(
         "--upgrade",
@@ -160,11 +161,11 @@ def _making(commands: _Commands) -> None:
     why = commands.add(
         "why", "making:why", "say which input makes two environments differ, or why one was built or reused"
     )
-    why.add_argument("a", metavar="A", nargs="?", default=".", help=_SPEC)
-    why.add_argument("b", metavar="B", nargs="?", help="another environment to compare it with")
+    why.add_argument("a", type=_spec, metavar="A", nargs="?", default=".", help=_SPEC)
+    why.add_argument("b", type=_spec, metavar="B", nargs="?", help="another environment to compare it with")
     _bisecting(commands)
     verify = commands.add("verify", "storing:verify_environment", "compare an environment with what was installed")
-    verify.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
+    verify.add_argument("spec", type=_spec, metavar="SPEC", nargs="?", default=".", help=_SPEC)
     verify.add_argument("--heal", action="store_true", help="replace files that were edited or removed")
     verify.add_argument("--offline", action="store_true", help="use what is cached, never the network")
 
@@ -176,8 +177,10 @@ def _bisecting(commands: _Commands) -> None:
         "find the package that breaks a command, by running it in environments between two locks",
         usage="envbuild bisect [options] GOOD BAD -- COMMAND [ARGS…]",
     )
-    bisect.add_argument("good", metavar="GOOD", help=f"where the command passes: {_SPEC}; or LOCK@REVISION of git's")
-    bisect.add_argument("bad", metavar="BAD", help="where it fails")
+    bisect.add_argument(
+        "good", type=_spec, metavar="GOOD", help=f"where the command passes: {_SPEC}; or LOCK@REVISION of git's"
+    )
+    bisect.add_argument("bad", type=_spec, metavar="BAD", help="where it fails")
     bisect.add_argument(
         "--repeat",
         type=_times,
@@ -200,7 +203,7 @@ def _bisecting(commands: _Commands) -> None:
 
 def _environments(commands: _Commands) -> None:
     register = commands.add("register", "envs:register", "give an environment a name and a version")
-    register.add_argument("spec", metavar="SPEC", nargs="?", default=".", help=_SPEC)
+    register.add_argument("spec", type=_spec, metavar="SPEC", nargs="?", default=".", help=_SPEC)
     register.add_argument("--name", type=_named, help="by default the definition's own, else that of its folder")
     register.add_argument("--description", default="", help="what it is for")
     listed = commands.add("list", "envs:list_", "list the registered environments")
@@ -209,10 +212,10 @@ def _environments(commands: _Commands) -> None:
     listed.add_argument("--archived", action="store_true", help="archived ones too")
     listed.add_argument("--limit", type=int, metavar="N", help="at most N")
     show = commands.add("show", "envs:show", "show a definition with its lock and id")
-    show.add_argument("spec", metavar="SPEC", help=_SPEC)
+    show.add_argument("spec", type=_spec, metavar="SPEC", help=_SPEC)
     diff = commands.add("diff", "making:why", "show what two environments do not share")
-    diff.add_argument("a", metavar="A", help=_SPEC)
-    diff.add_argument("b", metavar="B", help=_SPEC)
+    diff.add_argument("a", type=_spec, metavar="A", help=_SPEC)
+    diff.add_argument("b", type=_spec, metavar="B", help=_SPEC)
     label = commands.add("label", "envs:label", "put labels on a version; each is on one version of a name at a time")
     label.add_argument("spec", metavar="NAME[:VERSION]")
     label.add_argument("labels", metavar="LABEL", nargs="+")
@@ -228,7 +231,7 @@ def _environments(commands: _Commands) -> None:
     export = commands.add(
         "export", "envs:export", "write an environment for other machines, or its lock in the words of other tools"
     )
-    export.add_argument("spec", metavar="SPEC", help=_SPEC)
+    export.add_argument("spec", type=_spec, metavar="SPEC", help=_SPEC)
     export.add_argument(
         "--format",
         choices=FORMATS,
@@ -355,9 +358,10 @@ def _plugins(commands: _Commands) -> None:
         action="append",
         choices=HOOK_NAMES,
         metavar="HOOK",
-        help=f"a hook that it answers, repeatable (default: run_target); one of {', '.join(HOOK_NAMES)}",
+        help="a hook that it answers (default: run_target); those that belong together are begun in one go "
+        f"(--hook resolve_dependencies --hook build_image); one of {', '.join(HOOK_NAMES)}",
     )
-    new.add_argument("-o", "--output", metavar="DIR", help="the folder to make (default: envbuild-NAME)")
+    new.add_argument("-o", "--output", metavar="DIR", type=_folder, help="the folder to make (default: envbuild-NAME)")
 
 
 def _wheel(commands: _Commands) -> None:
@@ -392,6 +396,18 @@ def _seconds(text: str) -> float:
 def _named(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("no name: is the variable set that should hold it?")
+    return text
+
+
+def _spec(text: str) -> str:
+    if not text:
+        raise UsageError("SPEC is empty", hint="is the variable set that should name it?")
+    return text
+
+
+def _folder(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("no folder: is the variable set that should name it?")
     return text
 
 

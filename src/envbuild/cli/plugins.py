@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from envbuild import render
 from envbuild.cli.context import Context
-from envbuild.plugins import HOOKS
+from envbuild.plugins import HOOKS, shortened
 
 
 def list_(arguments: argparse.Namespace, context: Context) -> int:  # noqa: ARG001
@@ -27,12 +28,14 @@ def list_(arguments: argparse.Namespace, context: Context) -> int:  # noqa: ARG0
         for each in context.plugins.found
     ]
     rows = [
-        [each.name, f"broken: {each.error}" if each.error else ", ".join(each.hooks), each.distribution, each.module]
+        [each.name, "broken, see below" if each.error else ", ".join(each.hooks), each.distribution, each.module]
         for each in context.plugins.found
     ]
+    broken = [f"{each.name}: broken: {shortened(each.error)}" for each in context.plugins.found if each.error]
     parts = [
         render.table(["PLUGIN", "ANSWERS", "FROM", "MODULE"], rows),
         render.table(["HOOK", "ASKED IN THIS ORDER"], [[hook, ", ".join(asked[hook]) or "-"] for hook in HOOKS]),
+        "\n".join(broken),
         "\n".join(f"{each.name}: {warning}" for each in context.plugins.found for warning in each.warnings),
     ]
     context.show(found, "\n\n".join(filter(None, parts)))
@@ -47,6 +50,6 @@ def new(arguments: argparse.Namespace, context: Context) -> int:
     folder = scaffold.write(made, context.directory / (arguments.output or made.distribution))
     files = [str(each.relative_to(folder)) for each in sorted(folder.rglob("*")) if each.is_file()]
     result = {"name": made.name, "hooks": list(made.hooks), "folder": str(folder), "files": files}
-    steps = f"pip install --editable '{folder}[test]' && pytest {folder}"
+    steps = f"pip install --editable {shlex.quote(f'{folder}[test]')} && pytest {shlex.quote(str(folder))}"
     context.show(result, render.facts({"plugin": made.name, "folder": folder, "files": files, "next": steps}))
     return 0

@@ -22,8 +22,6 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     directory = context.directory
     if script is not None and not script.exists():
         raise NotFound(f"no such script: {script}", hint="a command that is no script stands behind --")
-    if arguments.environment == "":
-        raise UsageError("-e takes a SPEC, not nothing", hint="is the variable set that should name it?")
     if arguments.environment:
         project = open_spec(arguments.environment, context.workspace)
     else:

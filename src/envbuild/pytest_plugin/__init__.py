@@ -6,6 +6,7 @@ every pytest beside which envbuild is installed, so what it needs is imported wh
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Generator
 
 import pytest
@@ -32,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--envbuild-timeout",
-        type=float,
+        type=_seconds,
         metavar="SECONDS",
         dest="envbuild_timeout",
         help="how long a test inside an environment, or collecting there, may take",
@@ -68,6 +69,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(
         "envbuild_depends", "patterns of files that no test is seen to read, and all depend on", type="linelist"
     )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds (0 is for no limit)")
+    return seconds
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,6 +6,7 @@ import argparse
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,8 +179,11 @@ class Hosting:
     def pytest_collection(self) -> None:
         """Where others collect for us, they also look for settings that nobody knows."""
         if self.config.pluginmanager.has_plugin("dsession"):
-            # pytest 9 has given it another name.
-            self._know(vars(self.config).get("_inicfg") or vars(self.config).get("inicfg") or ())
+            self._know_all()
+
+    def _know_all(self) -> None:
+        # pytest 9 has given it another name.
+        self._know(vars(self.config).get("_inicfg") or vars(self.config).get("inicfg") or ())
 
     def _know(self, settings: Iterable[str]) -> None:
         """Take on settings that plugins inside know, before pytest looks for those that nobody knows."""
@@ -281,7 +285,11 @@ class Hosting:
         placing.place(self, session, items)
         for inside in self.insides.values():
             places = [place for place, each in enumerate(items) if getattr(each, "inside", None) is inside]
-            ordered = sorted((items[place] for place in places), key=inside.place)
+            found: list[Any] = [items[place] for place in places]
+            if any(one.position > other.position for one, other in pairwise(found)):
+                # A plugin out here has put them in an order of its own.
+                continue
+            ordered = sorted(found, key=inside.place)
             for place, each in zip(places, ordered, strict=True):
                 items[place] = each
 
@@ -306,6 +314,9 @@ class Hosting:
         :raises UsageError: a debugger is asked for in tests that run in environments, and there is no terminal.
         """
         self._know([name for each in self.insides.values() for name in each.inis])
+        if any(each.is_lost for each in self.insides.values()):
+            # What it would have known nobody can tell.
+            self._know_all()
         asked = [name for name in ("--pdb", "--trace") if self.config.getoption(name, False)]
         if asked and not self.starter.can_debug and any(isinstance(each, InsideTest) for each in session.items):
             raise pytest.UsageError(

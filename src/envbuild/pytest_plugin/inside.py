@@ -261,7 +261,8 @@ class Inside:
             while (message := self._said("report", "done"))[0] == "report":
                 yield self._reports.report(item, message[1])
                 worker.send("report")
-        except WorkerLost as error:
+        except (WorkerLost, pytest.fail.Exception) as error:
+            # The second is a plugin's out here, such as pytest-timeout's, that thinks this is the test.
             self.kill()
             yield self._reports.crash(item, str(error), started)
             return
@@ -399,5 +400,6 @@ def _lost(reason: str, label: str) -> dict[str, Any]:
 
 def at_once(config: pytest.Config) -> bool:
     """Whether what a test prints is seen while it goes on, so that all that is said of it has to come in its place."""
-    live_log = config.getini("log_cli") or config.getoption("log_cli_level", None)
-    return bool(config.getoption("capture") != "fd" or config.getoption("setupshow") or live_log)
+    has_logs = config.pluginmanager.has_plugin("logging-plugin")
+    live_log = has_logs and (config.getini("log_cli") or config.getoption("log_cli_level", None))
+    return bool(config.getoption("capture", "no") != "fd" or config.getoption("setupshow", False) or live_log)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 _COVER = "***"
@@ -20,10 +22,27 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 
     >>> masked("password: hunter2, user: hunter", ["hunter", "hunter2"])
     'password: ***, user: ***'
+    >>> masked(repr({"key": "line 1" + chr(10) + "line 2"}), ["line 1" + chr(10) + "line 2"])
+    "{'key': '***'}"
     """
-    for each in sorted(secrets, key=len, reverse=True):
+    for each in _forms(tuple(secrets)):
         text = text.replace(each, _COVER)
     return text
+
+
+@lru_cache(maxsize=16)
+def _forms(secrets: tuple[str, ...]) -> list[str]:
+    """What secrets look like as they are, in what ``repr`` and JSON make of them, and in the names of tests."""
+    found = set(secrets)
+    for each in secrets:
+        found |= {
+            repr(each)[1:-1],
+            ascii(each)[1:-1],
+            json.dumps(each)[1:-1],
+            json.dumps(each, ensure_ascii=False)[1:-1],
+        }
+        found.add(each.encode("unicode_escape").decode())
+    return sorted(found, key=len, reverse=True)
 
 
 def masked_in(value: Any, secrets: Iterable[str]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
@@ -78,10 +79,14 @@ def _nodes(
     yield from groups.values()
 
 
+_POSITIONS = count()
+
+
 class InsideTest(pytest.Item):
     """A test that runs inside an environment.
 
     :param test: what the worker says of it.
+    :ivar position: grows from one to the next, so that it shows whether anybody has put them in another order.
     """
 
     def __init__(self, *, inside: Inside, test: Test, parent: Any, **options: Any) -> None:
@@ -90,6 +95,7 @@ class InsideTest(pytest.Item):
         super().__init__(name=name, parent=parent, nodeid=f"{parent.nodeid}::{name}", **options)
         self.inside = inside
         self.test = test
+        self.position = next(_POSITIONS)
         for name, args, kwargs, _ in test.marks:
             mark = Mark(name, tuple(args), kwargs, _ispytest=True)
             self.own_markers.append(mark)

@@ -114,6 +114,10 @@ class Running:
                 return
             yield each, self._following[each]
 
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, Any] | None:
+        """Show that a test is tried again, by a plugin that only the environment has."""
+        return ("rerun", "R", ("RERUN", {"yellow": True})) if report.outcome == "rerun" else None
+
     def interrupt(self) -> None:
         """Have all workers stop what they are doing, and tear down."""
         for inside in self.hosting.insides.values():

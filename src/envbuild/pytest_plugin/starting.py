@@ -9,9 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,9 @@ _OUTSIDE: dict[str, Any] = {
 
 _SETTINGS = ("addopts=", "required_plugins=", "strict_config=false")
 """Settings that are meant for the pytest outside: what they name need not exist inside."""
+
+_WIDTH = 80
+"""How many columns there are where there is no terminal."""
 
 _NOT_PASSED_ON = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 
@@ -106,7 +112,8 @@ class Starter:
     def _worker(self, environment: Environment) -> tuple[Worker, Sequence[int]]:
         """A process in an environment, and the descriptors that it was given."""
         wrapper = self._wrapper
-        heard = self.options.capture != "fd"
+        # Without the plugin for it there is no such option.
+        heard = getattr(self.options, "capture", "no") != "fd"
         # With what wraps it, the process may be anywhere; ours has no descriptors there.
         passed = (os.dup(1),) if heard and not wrapper else ()
         try:
@@ -124,9 +131,16 @@ class Starter:
             for descriptor in passed:
                 os.close(descriptor)
 
-    @property
+    @cached_property
     def _wrapper(self) -> list[str]:
-        return shlex.split(self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or "")
+        asked = self.options.envbuild_wrapper or self.config.getini("envbuild_wrapper") or ""
+        try:
+            found = shlex.split(asked)
+        except ValueError as error:
+            raise pytest.UsageError(f"--envbuild-wrapper: {asked!r} is no command: {error}") from error
+        if found and shutil.which(found[0]) is None:
+            raise pytest.UsageError(f"--envbuild-wrapper: there is no program {found[0]!r}")
+        return found
 
     def _message(self, files: Sequence[str] | None, ignored: Sequence[str], passed: Sequence[int]) -> dict[str, Any]:
         config = self.config
@@ -134,6 +148,7 @@ class Starter:
         plugins = list(config.option.plugins or ())
         settings = ["--rootdir", str(config.rootpath), *(("-c", str(config.inipath)) if config.inipath else ())]
         blocked = [word for each in plugins if each.startswith("no:") for word in ("-p", each)]
+        reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         arguments = self.arguments if files is None else list(files)
         return {
             "directory": str(invoked),
@@ -146,8 +161,8 @@ class Starter:
             "workerinput": self._workerinput(),
             "argv": list(sys.argv),
             "dont_write_bytecode": sys.dont_write_bytecode,
-            "markup": bool(config.get_terminal_writer().hasmarkup),
-            "width": config.get_terminal_writer().fullwidth,
+            "markup": bool(reporter and reporter._tw.hasmarkup),
+            "width": reporter._tw.fullwidth if reporter else _WIDTH,
             "encoding": sys.stdout.encoding,
             "pause": bool(config.getoption("maxfail") or config.getoption("stepwise", False)),
             "at_once": at_once(config),
@@ -186,8 +201,15 @@ class Starter:
     def _workerinput(self) -> dict[str, Any]:
         """What pytest-xdist tells its workers, and plugins look for to know that they are in one."""
         given: Mapping[str, Any] = getattr(self.config, "workerinput", {})
-        names = ("workerid", "workercount", "testrunuid")
-        return {"workerid": "master", "workercount": 1, **{name: given[name] for name in names if name in given}}
+        names = ("workerid", "workercount", "testrunuid", "randomly_seed")
+        passed_on = {name: given[name] for name in names if name in given}
+        return {"workerid": "master", "workercount": 1, "randomly_seed": self.seed, **passed_on}
+
+    @cached_property
+    def seed(self) -> int:
+        """What pytest-randomly shuffles by: as it was asked to outside, else by chance."""
+        asked = getattr(self.options, "randomly_seed", None)
+        return asked if isinstance(asked, int) else random.getrandbits(32)
 
     def _is_outside(self, name: str) -> bool:
         """Whether a plugin is one of ours, which the environment need not have."""

@@ -38,8 +38,8 @@ _MODULES = {
 
 _SAYS = {
     "resolve_dependencies": "pins what stands in the section `{name}`: files of the project, by their digest",
-    "compute_hash": "says how those files are laid out, so that another layout is another environment",
-    "build_image": "puts those files into the environment, below `share/{name}`",
+    "compute_hash": "says how packages of the kind `{name}` are laid out: another layout is another environment",
+    "build_image": "puts files that are locked as packages of the kind `{name}` below `share/{name}`",
     "run_target": "the target `{name}`: a process on this machine",
     "deploy_target": "the target `{name}`: a service that is a process on this machine",
 }
@@ -126,11 +126,14 @@ class Plan:
 def write(plan: Plan, folder: Path) -> Path:
     """Write a distribution, whole or not at all.
 
-    :raises Refused: there is something of that name.
+    :raises Refused: there is something of that name, or what would be above it is no folder.
     :raises EnvbuildError: it cannot be written there.
     """
     if os.path.lexists(folder):
         raise Refused(f"there is {folder} already", hint="say with -o where to write it, or put that away first")
+    above = next(each for each in folder.parents if os.path.lexists(each))
+    if not above.is_dir():
+        raise Refused(f"{above} is no folder", hint="say with -o where to write it")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))

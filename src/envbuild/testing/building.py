@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -202,6 +203,72 @@ class BuildImageContract(PluginContract):
         if found:
             self.broken("two builds of one lock differ", *found[:10])
 
+    def test_whoever_builds_makes_no_difference(
+        self,
+        reference: str,
+        definition: Definition,
+        lock: Lock,
+        workspace: Workspace,
+        variables: dict[str, str],
+        tmp_path_factory: pytest.TempPathFactory,
+    ) -> None:
+        """On another machine, by somebody else, at another hour, it is the same: every file and link.
+
+        Who else may read it is the business of whoever builds, and their umask.
+
+        As `build_image` says: "It is shared by everybody who asks for that id, so nothing in it may depend on who
+        asked."
+        """
+        workspace.store.prepare()
+        before = tmp_path_factory.mktemp("before") / "workspace"
+        shutil.copytree(workspace.root, before, symlinks=True)
+        made = []
+        for machine in elsewhere.MACHINES:
+            # At the same place, which may be written in it.
+            delete_tree(workspace.root)
+            shutil.copytree(before, workspace.root, symlinks=True)
+            theirs = {**variables, "HOME": str(tmp_path_factory.mktemp("home"))}
+            asked = {"definition": definition, "lock": lock, "id": ID, "root": workspace.root}
+            ended = elsewhere.ask("build", reference, variables=theirs, machine=machine, **asked)
+            if ended.error:
+                raise ended.error
+            made.append(_installed(workspace, stat.S_IRWXU))
+        found = unlike(*made)
+        if found:
+            one, other = elsewhere.MACHINES
+            self.broken(f"built with {one}, and with {other}, it is not the same", *found[:10])
+
+    def test_it_holds_all_its_files_itself(
+        self,
+        definition: Definition,
+        lock: Lock,
+        kind: ImageKind,
+        make: Callable[..., tuple[BuildRequest, Image]],
+    ) -> None:
+        """But for its Python, no link leads out of it, and no file is one of the project's, which people edit.
+
+        Where the definition names an interpreter, what lies around that is the environment.
+
+        As `build_image` says: "The environment is what the lock says and nothing else".
+        """
+        request, image = make(lock)
+        python = image.interpreter.resolve() if kind == "prefix" else None
+        inside = [request.destination.resolve(), request.home.resolve()]
+        if definition.interpreter:
+            inside.append(((definition.root or Path()) / definition.interpreter).parent.parent.resolve())
+        theirs = {_inode(each): each for root in {definition.root, lock.root} if root for each in _files(root)}
+        found = []
+        for path in sorted(request.destination.rglob("*")):
+            name = path.relative_to(request.destination)
+            if path.is_symlink():
+                end = path.resolve()
+                if end != python and not any(map(end.is_relative_to, inside)):
+                    found.append(f"{name}: a link to {path.readlink()}")
+            elif path.is_file() and _inode(path) in theirs:
+                found.append(f"{name}: the same file as {theirs[_inode(path)]}")
+        if found:
+            self.broken("what is outside of the environment is part of it", *found[:10])
+
     def test_nothing_names_the_place_where_it_was_built(
         self, lock: Lock, make: Callable[..., tuple[BuildRequest, Image]]
     ) -> None:
@@ -230,7 +297,7 @@ class BuildImageContract(PluginContract):
         """Nothing is written but in the destination, the scratch folder and the store.
 
         As docs/plugins.md says: "**Write only where you were told**: `request.scratch`, `request.destination`, and the
-        store through `envbuild.Store`."
+        store through `envbuild.Store`"
         """
         request = request_of(lock)
         told = (request.destination, request.scratch, workspace.store.root, *caches)
@@ -410,11 +477,20 @@ def _tampered(package: Package) -> Package:
     return replace(package, artifact=replace(artifact, digest=Digest.of(b"another")))
 
 
+def _files(folder: Path) -> list[Path]:
+    return [each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()]
+
+
+def _inode(file: Path) -> tuple[int, int]:
+    facts = file.stat()
+    return facts.st_dev, facts.st_ino
+
+
 def _project(definition: Definition) -> Project:
     return Project(definition=definition, spec="tested")
 
 
-def _installed(workspace: Workspace) -> dict[str, str]:
+def _installed(workspace: Workspace, permissions: int = 0o7777) -> dict[str, str]:
     """What is in the environment; times that modules were compiled at are of nobody's making."""
-    found = tree(workspace.images.home(ID))
+    found = tree(workspace.images.home(ID), permissions)
     return {path: content for path, content in found.items() if "__pycache__" not in path}

@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -23,6 +23,7 @@ from envbuild.hookspecs import GROUP
 from envbuild.platform import Platform
 from envbuild.plugins import Plugins
 from envbuild.testing import elsewhere, watching
+from envbuild.testing.ourselves import Ourselves
 from envbuild.workspace import Workspace
 
 SECRET = "ENVBUILD_TESTING_SECRET"  # noqa: S105 - the name of a variable
@@ -101,6 +102,13 @@ class PluginContract:
         self._promise = inspect.cleandoc(request.function.__doc__ or "")
 
     @pytest.fixture(autouse=True)
+    def _process_stays_as_it_is(self) -> Iterator[None]:
+        """Have no test find what a plugin has left behind in another, so that their order does not count."""
+        before = Ourselves.now()
+        yield
+        before.restore()
+
+    @pytest.fixture(autouse=True)
     def _place_for_temporary_files(
         self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -108,6 +116,11 @@ class PluginContract:
         folder = str(tmp_path_factory.mktemp("temporary"))
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setattr(tempfile, "tempdir", folder)
+
+    @pytest.fixture(autouse=True)
+    def _secret_within_reach(self, secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have the secret where users have theirs, for those who look there and not in what they are given."""
+        monkeypatch.setenv(SECRET, secret)
 
     def broken(self, found: str, *details: object) -> NoReturn:
         """Fail: say what was found, and which promise that breaks."""
@@ -152,15 +165,19 @@ class PluginContract:
 
     @contextmanager
     def nothing_changed(self, *values: object) -> Iterator[None]:
-        """Fail if one of the values, a variable of this process or its working directory is another afterwards."""
-        known: Callable[[], list[Any]] = lambda: [*map(plain, values), dict(os.environ), str(Path.cwd())]  # noqa: E731
+        """Fail if one of the values, or something that this process has as a whole, is another afterwards."""
+
+        def known() -> list[Any]:
+            now = Ourselves.now()
+            return [*map(plain, values), dict(now.variables), now.facts]
+
         before = known()
         yield
         after = known()
         unlike = [each for old, new in zip(before, after, strict=True) for each in differences(old, new)]
         if unlike:
             # Not what the variables were: some of them are secret.
-            told = (f"{': '.join(each.path) or 'the working directory'}: {_became(each)}" for each in unlike)
+            told = (f"{': '.join(each.path)}: {_became(each)}" for each in unlike)
             self.broken("it has changed what it was given, or the process that it runs in", *told)
 
     # What every plugin promises

@@ -5,21 +5,66 @@ The other interpreter runs this file, so that it imports nothing of `envbuild.te
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import io
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _STEPS = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.remove", "os.chmod", "subprocess.Popen")
+
+
+class Machine(NamedTuple):
+    """What tells one machine, and whoever sits at it, from another, and makes no difference to an environment.
+
+    :param host: what it is called; by default as it is.
+    :param days: by how many days its clock is ahead of ours.
+    :param umask: which permissions new files lack; -1 for our own.
+    """
+
+    variables: Mapping[str, str] = MappingProxyType({})
+    host: str = ""
+    days: int = 0
+    umask: int = -1
+
+    def __str__(self) -> str:
+        told = [f"{name}={value}" for name, value in self.variables.items()]
+        told += [f"the host name {self.host}"] if self.host else []
+        told += [f"a clock that is {self.days} days ahead"] if self.days else []
+        return ", ".join(told + ([f"umask {self.umask:03o}"] if self.umask >= 0 else []))
+
+
+_THIS = Machine()
+MACHINES = (
+    Machine(
+        {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C", "LANG": "C", "USER": "me", "LOGNAME": "me"}, umask=0o22
+    ),
+    Machine(
+        {
+            "PYTHONHASHSEED": "2",
+            "TZ": "Asia/Kathmandu",
+            "LC_ALL": "C.UTF-8",
+            "LANG": "de_DE.UTF-8",
+            "USER": "somebody",
+            "LOGNAME": "somebody",
+        },
+        host="another-host",
+        days=100,
+        umask=0o77,
+    ),
+)
+"""Two on which answers and environments have to be the same."""
 
 
 class Ended(NamedTuple):
@@ -45,6 +90,7 @@ class Question:
     :param reference: the plugin, as ``module``, ``module:attribute`` or ``module:Class()``.
     :param variables: the environment variables of that process, on top of ours.
     :param killed_at: the step at which it is to be killed, counted from 1; 0 for never.
+    :param machine: what the process is to take its machine for.
     """
 
     def __init__(
@@ -55,6 +101,7 @@ class Question:
         variables: Mapping[str, str] | None = None,
         directory: Path | None = None,
         killed_at: int = 0,
+        machine: Machine = _THIS,
         **arguments: Any,
     ) -> None:
         path = [str(Path.cwd() / each) for each in sys.path]
@@ -64,11 +111,12 @@ class Question:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=directory,
-            env={**os.environ, **(variables or {})},
+            env={**os.environ, **(variables or {}), **machine.variables},
+            umask=machine.umask,
             # So that what it has started can be killed with it.
             start_new_session=True,
         )
-        question = _pickled(path) + _pickled((about, reference, killed_at, arguments))
+        question = _pickled(path) + _pickled((about, reference, killed_at, machine.host, machine.days, arguments))
         if self.process.stdin:
             with suppress(BrokenPipeError):
                 self.process.stdin.write(question)
@@ -198,13 +246,84 @@ class _Steps:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
+@contextmanager
+def _called(host: str) -> Iterator[None]:
+    """Have the machine go by another name, if there is one."""
+    if not host:
+        yield
+        return
+    name, uname = socket.gethostname, os.uname
+    facts = uname()
+    socket.gethostname = lambda: host
+    os.uname = lambda: os.uname_result((facts[0], host, *facts[2:]))
+    try:
+        yield
+    finally:
+        socket.gethostname, os.uname = name, uname
+
+
+@contextmanager
+def _clock_ahead(days: int) -> Iterator[None]:
+    """Have all that asks for the time be told another one, as long as nobody has taken hold of the clock before."""
+    if not days:
+        yield
+        return
+    kept = {module: dict(vars(module)) for module in (time, datetime)}
+    now, now_ns, strftime = time.time, time.time_ns, time.strftime
+    seconds = days * 86400
+    told: dict[str, Any] = {
+        "time": lambda: now() + seconds,
+        "time_ns": lambda: now_ns() + seconds * 10**9,
+        "strftime": lambda form, when=None: strftime(form, time.localtime() if when is None else when),
+    }
+    vars(time).update({name: _told_when(kept[time][name]) for name in ("gmtime", "localtime", "ctime")} | told)
+    later = datetime.timedelta(days=days)
+    vars(datetime).update({name: _ahead(kept[datetime][name], later) for name in ("date", "datetime")})
+    try:
+        yield
+    finally:
+        # What is pickled has to be found under its name again.
+        for module, names in kept.items():
+            vars(module).update(names)
+
+
+def _told_when(tell: Callable[[float], Any]) -> Callable[..., Any]:
+    return lambda when=None: tell(time.time() if when is None else when)
+
+
+def _ahead(kind: Any, later: datetime.timedelta) -> Any:
+    """A class that makes dates of the class ``kind``, and for which it is later."""
+
+    class Meta(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            return isinstance(instance, kind) if cls is Ahead else super().__instancecheck__(instance)
+
+    class Ahead(kind, metaclass=Meta):  # type: ignore[misc]
+        def __new__(cls, *words: Any, **named: Any) -> Any:
+            return kind.__new__(kind if cls is Ahead else cls, *words, **named)
+
+        @classmethod
+        def today(cls) -> Any:
+            return kind.today() + later
+
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return kind.now(tz) + later
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return kind.utcnow() + later
+
+    return Ahead
+
+
 def _answer() -> None:
     stream = sys.stdin.buffer
     out = os.fdopen(os.dup(1), "wb")
     # What a plugin prints is no answer.
     os.dup2(2, 1)
     sys.path[:] = _Unpickler(stream).load()
-    about, reference, killed_at, arguments = _Unpickler(stream).load()
+    about, reference, killed_at, host, days, arguments = _Unpickler(stream).load()
     asked: dict[str, Callable[..., Any]] = {"hook": hook, "build": build}
     steps = _Steps(killed_at)
     answer, error = None, None
@@ -212,9 +331,10 @@ def _answer() -> None:
         if about == "modules":
             answer = modules(reference, **arguments)
         else:
-            plugin = find(reference)
-            sys.addaudithook(steps)
-            answer = asked[about](plugin, **arguments)
+            with _clock_ahead(days), _called(host):
+                plugin = find(reference)
+                sys.addaudithook(steps)
+                answer = asked[about](plugin, **arguments)
     except BaseException as raised:
         error = raised
     out.write(_told(answer, error, steps.count))

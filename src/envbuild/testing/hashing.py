@@ -18,12 +18,6 @@ from envbuild.testing import elsewhere
 from envbuild.testing.contract import SECRET, PluginContract
 from envbuild.testing.resolving import reversed_definition
 
-_MACHINES: tuple[Mapping[str, str], ...] = (
-    {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C", "LANG": "C"},
-    {"PYTHONHASHSEED": "2", "TZ": "Asia/Kathmandu", "LC_ALL": "C.UTF-8", "LANG": "de_DE.UTF-8"},
-)
-"""What differs between the processes, and the machines, in which an answer has to be the same."""
-
 
 class ComputeHashContract(PluginContract):
     """What ``compute_hash`` promises.
@@ -84,24 +78,26 @@ class ComputeHashContract(PluginContract):
         answer: Callable[..., Any],
         tmp_path_factory: pytest.TempPathFactory,
     ) -> None:
-        """Hash seed, time zone, language, home and working directory make no difference.
+        """Hour, host, hash seed, time zone, language, home and working directory make no difference.
 
         As `compute_hash` says: "Equal environments give equal answers on every machine, at any hour".
         """
-        here = answer(definition, lock)
-        for machine in _MACHINES:
+        here = _content(answer(definition, lock))
+        self.same("asked twice, it answers differently", here, _content(answer(definition, lock)))
+        for machine in elsewhere.MACHINES:
             home = tmp_path_factory.mktemp("home")
             ended = elsewhere.ask(
                 "hook",
                 reference,
-                variables={**machine, "HOME": str(home), "TMPDIR": str(home)},
+                variables={"HOME": str(home), "TMPDIR": str(home)},
                 directory=home,
+                machine=machine,
                 name=self.hook,
                 arguments={"definition": definition, "lock": lock},
             )
             if ended.error:
                 raise ended.error
-            self.same(f"another process ({machine}) answers differently", _written(here), _written(ended.answer[0]))
+            self.same(f"another process ({machine}) answers differently", here, _content(ended.answer[0]))
 
     def test_names_and_order_do_not_count(self, definition: Definition, lock: Lock, answer: Callable[..., Any]) -> None:
         """What people call the environment, and in which order they write things down, makes no difference.
@@ -148,14 +144,15 @@ class ComputeHashContract(PluginContract):
 
         As `compute_hash` says: "no values of variables, no secrets."
         """
+        monkeypatch.delenv(SECRET)
         before = answer(definition, lock)
         monkeypatch.setenv(SECRET, secret)
         values = {**definition.variables, "TOLD": secret}
         other = replace(definition, variables=dict.fromkeys(values, secret), secrets=("ENVBUILD_TESTING_OTHER",))
         after = answer(other, lock)
-        self.same("with other variables its answer is another", _written(before), _written(after))
-        if secret in _written(after):
-            self.broken("the value of a variable is in its answer", _written(after))
+        self.same("with other variables its answer is another", _content(before), _content(after))
+        if secret in str(_content(after)):
+            self.broken("the value of a variable is in its answer", _content(after))
 
     def test_it_only_looks(self, definition: Definition, lock: Lock, answer: Callable[..., Any]) -> None:
         """It writes nothing, asks no network, and changes nothing that it is given.
@@ -164,7 +161,8 @@ class ComputeHashContract(PluginContract):
         calls."
         """
         watch = (definition.root, lock.root if lock.root != definition.root else None)
-        with self.nothing_changed(definition, lock), self.nothing_left(watch=watch) as seen:
+        # Whoever goes elsewhere is back when the outer block ends.
+        with self.nothing_left(watch=watch) as seen, self.nothing_changed(definition, lock):
             answer(definition, lock)
         if seen.asked:
             self.broken("it asks the network", *seen.asked)
@@ -182,8 +180,8 @@ class ComputeHashContract(PluginContract):
         """
         if changed is None:
             pytest.skip("there is no fixture `changed`")
-        before = _written(answer(definition, lock))
-        if _written(answer(*changed())) == before:
+        before = _content(answer(definition, lock))
+        if _content(answer(*changed())) == before:
             self.broken("what matters has changed (`changed`), and its answer has not", before)
 
     def _same(self, what: str, answer: Callable[..., Any], *asked: tuple[Definition, Lock]) -> None:
@@ -191,9 +189,9 @@ class ComputeHashContract(PluginContract):
         self.same(what, before, after)
 
 
-def _written(answer: Any) -> str:
+def _content(answer: Any) -> Any:
     """An answer as the id is taken of it; one that cannot be, as it looks."""
     try:
-        return Document("environment", answer or {}).encoded.decode()
+        return Document.parse(Document("environment", answer or {}).encoded).content
     except (TypeError, ValueError):
         return repr(answer)

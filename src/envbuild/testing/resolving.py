@@ -159,14 +159,15 @@ class ResolveDependenciesContract(PluginContract):
         workspace: Workspace,
         variables: dict[str, str],
         tmp_path_factory: pytest.TempPathFactory,
-    ) -> Callable[[Definition], Answer]:
-        """The same in a fresh interpreter."""
+    ) -> Callable[..., Answer]:
+        """The same in a fresh interpreter, which may be told that it is on another machine."""
 
-        def ask(definition: Definition) -> Answer:
+        def ask(definition: Definition, **options: Any) -> Answer:
             scratch = tmp_path_factory.mktemp("elsewhere")
             request = LockRequest(scratch=scratch, store=workspace.store.root, variables=dict(variables))
             arguments = {"definition": definition, "platform": platform, "resolution": Resolution(request=request)}
-            ended = elsewhere.ask("hook", reference, variables=variables, name=self.hook, arguments=arguments)
+            asked = {"name": self.hook, "arguments": arguments, **options}
+            ended = elsewhere.ask("hook", reference, variables=variables, **asked)
             if ended.error:
                 raise ended.error
             sections, after = ended.answer
@@ -221,6 +222,44 @@ class ResolveDependenciesContract(PluginContract):
         self.same(
             "asked the same twice, it answers differently", resolve(definition).content, resolve(definition).content
         )
+
+    def test_every_machine_gives_the_same_answer(
+        self,
+        definition: Definition,
+        resolve: Callable[..., Answer],
+        resolve_elsewhere: Callable[..., Answer],
+    ) -> None:
+        """Host, user, hour, hash seed, time zone and language make no difference.
+
+        As `resolve_dependencies` says: "Equal arguments get equal answers while the indexes do not change".
+        """
+        here = resolve(definition).content
+        for each in elsewhere.MACHINES:
+            there = resolve_elsewhere(definition, machine=each).content
+            self.same(f"another process ({each}) answers differently", here, there)
+
+    def test_no_lock_names_a_place_on_this_machine(
+        self, definition: Definition, resolve: Callable[..., Answer]
+    ) -> None:
+        """What it locks in the project it names from there: a lock is committed, and used where the project is cloned.
+
+        Places that the definition itself names are its author's.
+
+        As `Artifact` says: "relative to the lock's folder, with ``/``."
+        """
+        found = resolve(definition)
+        request, asked = found.resolution.request, str(definition.content())
+        folders = [each for each in (definition.root, request.scratch, request.store) if each]
+        places = {str(each) for folder in folders for each in (folder, folder.resolve()) if str(each) not in asked}
+        wrong = [
+            f"{each.label}: {each.artifact.place}"
+            for each in found.resolution.packages
+            # What is installed is where it is.
+            if each.artifact.kind != "installed" and any(place in str(plain(each)) for place in places)
+        ]
+        wrong += [path for path in found.lock.inputs if Path(path).is_absolute()]
+        if wrong:
+            self.broken("it locks places that are on no other machine", *wrong)
 
     def test_the_order_of_what_is_asked_for_does_not_count(
         self, definition: Definition, resolve: Callable[..., Answer]
@@ -317,7 +356,7 @@ class ResolveDependenciesContract(PluginContract):
         self,
         definition: Definition,
         resolve: Callable[..., Answer],
-        resolve_elsewhere: Callable[[Definition], Answer],
+        resolve_elsewhere: Callable[..., Answer],
     ) -> None:
         """What was asked before makes no difference: a process that was never asked answers the same.
 

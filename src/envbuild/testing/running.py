@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 
@@ -21,9 +23,12 @@ from envbuild.outcome import RunHandle, RunRequest
 from envbuild.platform import Platform
 from envbuild.testing.contract import SECRET, PluginContract
 from envbuild.testing.fakes import fill_prefix
+from envbuild.testing.watching import naming, watched
 
 _ID = Digest.of(b"envbuild.testing")
 _PARTS = ("stream", "poll", "signal", "cancel")
+_IN_VAIN = 3
+"""How many seconds are enough to wait where a test has waited in vain already."""
 
 _WAITS = """
 import os, sys, time
@@ -34,6 +39,13 @@ while time.monotonic() < until and not os.path.exists("go"):
 sys.exit(0 if os.path.exists("go") else 3)
 """
 """Waits for the file ``go``, and says by its exit code whether that came."""
+
+_SAYS_WHEN = """
+import time
+with open("began", "w") as file: file.write(str(time.time()))
+time.sleep(float(__import__("sys").argv[1]))
+"""
+"""Says when it began, and goes on."""
 
 _PRINTS = """
 import os, threading
@@ -98,7 +110,7 @@ class Started:
     handle: RunHandle
     directory: Path
     patience: float
-    contract: PluginContract
+    contract: RunTargetContract
     written: Written = field(default_factory=Written)
     code: int | None = None
     _thread: threading.Thread | None = None
@@ -117,14 +129,14 @@ class Started:
         self._thread.start()
         return self._thread
 
-    def end(self) -> int:
-        """Its exit code, once it has ended."""
+    def end(self, otherwise: str = "stream() does not return, and the run has ended") -> int:
+        """Its exit code, once it has ended; if that does not come, fail with what is wrong then."""
         thread = self._thread or self.follow()
         thread.join(self.patience)
         if self._errors:
             raise self._errors[0]
         if thread.is_alive():
-            self.contract.broken(f"stream() does not return within {self.patience:.0f} s, and the run has ended")
+            self._give_up(otherwise)
         if not isinstance(self.code, int) or isinstance(self.code, bool):
             self.contract.broken(f"stream() returns {self.code!r}, and not an exit code")
         return self.code
@@ -143,8 +155,13 @@ class Started:
         until = time.monotonic() + self.patience
         while not is_so():
             if time.monotonic() > until:
-                self.contract.broken(f"{otherwise} (for {self.patience:.0f} s)")
+                self._give_up(otherwise)
             time.sleep(0.01)
+
+    def _give_up(self, otherwise: str) -> NoReturn:
+        # The others need not wait as long to find the same.
+        type(self.contract).waited_in_vain = True
+        self.contract.broken(f"{otherwise} (for {self.patience:.0f} s)")
 
     def follow_until_it_waits(self) -> None:
         """Take what it prints until it says ``waiting``."""
@@ -164,6 +181,9 @@ class RunTargetContract(PluginContract):
     """
 
     hook = "run_target"
+
+    waited_in_vain: ClassVar[bool] = False
+    """Whether a test of the class has failed because something did not come."""
 
     @pytest.fixture
     def target(self) -> str:
@@ -219,7 +239,8 @@ class RunTargetContract(PluginContract):
             handle = self.ask(plugin, run=run, image=image)
             if handle is None:
                 self.broken(f"it declines the target {run.target!r}, which is said to be its own; it answers None")
-            runs.append(Started(handle, run.directory, patience, self))
+            seconds = min(patience, _IN_VAIN) if self.waited_in_vain else patience
+            runs.append(Started(handle, run.directory, seconds, self))
             return runs[-1]
 
         yield begin
@@ -300,6 +321,12 @@ class RunTargetContract(PluginContract):
             self.broken("it returns when the program has ended, and not as soon as it has started")
         (run.directory / "go").touch()
         run.end()
+        run = start(_SAYS_WHEN, str(patience / 3))
+        returned = time.time()
+        run.end()
+        late = returned - float((run.directory / "began").read_text())
+        if late > 1:
+            self.broken(f"it returns {late:.1f} s after the program has started, and not as soon as it has")
 
     @pytest.mark.parametrize("code", [0, 3, 255])
     def test_the_exit_code_is_passed_on(self, start: Callable[..., Started], code: int) -> None:
@@ -375,6 +402,47 @@ class RunTargetContract(PluginContract):
             self.broken("the program does not have the variables of the request", run.written.err.decode())
         if secret in f"{run.handle!r} {run.handle}":
             self.broken("the values of variables, secrets among them, are in what its handle says of itself")
+
+    def test_values_are_on_no_command_line(self, start: Callable[..., Started], secret: str) -> None:
+        """The values of variables are in no words that a program is started with: all users of a machine see those.
+
+        As docs/plugins.md says: "The value of a variable that opens something is in no lock, no environment, no message
+        and no error, on no command line".
+        """
+        with watched() as seen:
+            run = start(_SAYS_WHEN, "1", variables={SECRET: secret})
+            run.wait_for((run.directory / "began").exists, "a program does not begin")
+        found = [each.replace(secret, f"${{{SECRET}}}") for each in seen.words if secret in each]
+        found += [f"process {number}" for number in _processes_that_show(secret)]
+        if found:
+            self.broken("the value of a variable is on a command line, where everybody sees it", *found)
+
+    def test_it_writes_only_where_it_was_told(self, start: Callable[..., Started], secret: str, tmp_path: Path) -> None:
+        """Nothing is written but in the folders of the run, and no value of a variable there.
+
+        As docs/plugins.md says: "a target in `run.folder` and `run.directory`."
+        """
+        told = tmp_path / "run-0"
+        with self.nothing_left(told):
+            start("", variables={SECRET: secret}).end()
+        found = naming(told, [secret])
+        if found:
+            self.broken("it has written the value of a variable down", *found)
+
+    def test_who_reads_does_not_wait_for_ever(self, start: Callable[..., Started]) -> None:
+        """A program that reads its standard input comes to the end of ours, or finds it empty.
+
+        As `RunRequest` says: "Its standard input is that of this process, or empty".
+        """
+        ours = os.dup(0)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        try:
+            start("import sys; sys.stdin.read()").end("a program that reads its standard input waits for ever")
+        finally:
+            os.dup2(ours, 0)
+            os.close(ours)
+            os.close(nothing)
 
     def test_the_python_is_that_of_the_environment(self, start: Callable[..., Started], image: Image) -> None:
         """The word ``python`` stands for the environment's own.
@@ -516,6 +584,16 @@ class RunTargetContract(PluginContract):
         found = [(each.end(), each.written.out.decode().strip()) for each in runs]
         if found != [(len(name), name) for name in names]:
             self.broken("of two runs that print their names, and end with their length, this is said", *found)
+
+
+def _processes_that_show(text: str) -> list[str]:
+    """The processes in whose command line a text stands; none where there is no ``/proc``."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        # Others may end meanwhile, or be hidden.
+        with suppress(OSError):
+            found += [each.parent.name] if text.encode() in each.read_bytes() else []
+    return found
 
 
 def _is_still(beat: Path) -> bool:

@@ -33,11 +33,13 @@ class Seen:
     """What was seen.
 
     :param started: the programs that were started.
+    :param words: the words of their command lines.
     :param asked: the addresses that were connected to, or looked up.
     """
 
     def __init__(self) -> None:
         self.started: list[str] = []
+        self.words: list[str] = []
         self.asked: list[str] = []
         self._made: set[str] = set()
         self._removed: set[str] = set()
@@ -53,6 +55,7 @@ class Seen:
         """Take in an event, as `sys.addaudithook` tells it."""
         if event in _STARTED:
             self.started.append(str(arguments[0]) if arguments else event)
+            self.words += _words(arguments[1] if arguments[1:] else arguments[0]) if arguments else []
         elif event in _ASKED:
             self.asked.append(str(arguments[1] if event == "socket.connect" else arguments[0]))
         elif event == "open":
@@ -80,6 +83,10 @@ class Seen:
         found = _place(path, folder)
         if found is not None and found not in self._made and os.path.lexists(found):
             self._removed.add(found)
+
+
+def _words(command: Any) -> list[str]:
+    return [os.fsdecode(each) for each in ([command] if isinstance(command, (str, bytes)) else command)]
 
 
 def _place(path: Any, folder: Any) -> str | None:
@@ -120,14 +127,17 @@ def _tell(event: str, arguments: tuple[Any, ...]) -> None:
         seen.note(event, arguments)
 
 
-def tree(folder: Path) -> dict[str, str]:
-    """What is in a folder: of each path the kind, the permissions and the content; times say nothing."""
-    return {str(path.relative_to(folder)): _content(path) for path in sorted(folder.rglob("*"))}
+def tree(folder: Path, permissions: int = 0o7777) -> dict[str, str]:
+    """What is in a folder: of each path the kind, the permissions and the content; times say nothing.
+
+    :param permissions: those that count.
+    """
+    return {str(path.relative_to(folder)): _content(path, permissions) for path in sorted(folder.rglob("*"))}
 
 
-def _content(path: Path) -> str:
+def _content(path: Path, permissions: int) -> str:
     facts = path.lstat()
-    mode = f"{stat.S_IMODE(facts.st_mode):04o}"
+    mode = f"{stat.S_IMODE(facts.st_mode) & permissions:04o}"
     if stat.S_ISLNK(facts.st_mode):
         return f"a link to {path.readlink()}"
     if stat.S_ISDIR(facts.st_mode):

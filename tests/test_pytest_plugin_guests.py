@@ -1,0 +1,108 @@
+"""The pytest plugin beside other plugins, and beside options that take away what others rely on."""
+
+from __future__ import annotations
+
+import pytest
+from support.stage import Stage
+
+ORDERED = "".join(f"def test_{name}(): pass\n" for name in "abcdefgh")
+
+BACKWARDS = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    if not hasattr(config, "workerinput"):
+        items.reverse()
+"""
+
+RERUNS = """
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    from _pytest.runner import runtestprotocol
+
+    first = runtestprotocol(item, nextitem=item, log=False)
+    for report in first:
+        report.outcome = "rerun" if report.failed else report.outcome
+    again = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in [*(each for each in first if each.outcome == "rerun"), *again]:
+        item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+
+GIVES_UP = """
+import signal
+import pytest
+
+def give_up(*_):
+    pytest.fail("took too long", pytrace=False)
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    if hasattr(item.config, "workerinput"):
+        return (yield)
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, 2)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_the_order_that_a_plugin_outside_gives_them_is_the_order_in_which_they_run(stage: Stage) -> None:
+    stage.lay({"conftest.py": BACKWARDS, "test_a.py": ORDERED})
+
+    said = stage.inside("-v")
+
+    names = [line.split("::")[1].split("[")[0] for line in said.text.splitlines() if "PASSED" in line]
+    assert names == [f"test_{name}" for name in reversed("abcdefgh")], said.text
+
+
+def test_a_test_that_a_plugin_inside_tries_again_is_shown_as_such(stage: Stage) -> None:
+    flaky = "def test_flaky(tries=[]):\n    tries.append(1)\n    assert len(tries) > 1\n"
+    stage.lay({"again.py": RERUNS, "conftest.py": "pytest_plugins = ['again']\n", "test_a.py": flaky})
+
+    said = stage.inside()
+
+    said.has("*1 passed, 1 rerun*")
+    assert said.code == 0
+
+
+def test_a_plugin_outside_that_gives_a_test_up_fails_that_test_alone(stage: Stage) -> None:
+    tests = "import time\ndef test_a(): pass\ndef test_b(): time.sleep(60)\ndef test_c(): pass\n"
+    stage.lay({"limit.py": GIVES_UP, "conftest.py": "pytest_plugins = ['limit']\n", "test_a.py": tests})
+
+    said = stage.inside()
+
+    assert said.outcomes == {"passed": 2, "failed": 1}, said.text
+    said.has("*took too long*")
+
+
+@pytest.mark.parametrize("blocked", [["terminal"], ["capture"], ["logging", "assertion"], ["cacheprovider"]])
+def test_plugins_that_are_not_wanted_are_not_missed(stage: Stage, blocked: list[str]) -> None:
+    stage.lay({"test_a.py": "def test_a(): pass\n"})
+
+    assert stage.inside(*(word for name in blocked for word in ("-p", f"no:{name}"))).code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--envbuild-wrapper", "no-such-program -x"], "no program 'no-such-program'"),
+        (["--envbuild-wrapper", "'nice"], "is no command"),
+        (["--envbuild-timeout", "-1"], "no number of seconds"),
+        (["--envbuild-timeout", "nan"], "no number of seconds"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused_before_anything_runs(
+    stage: Stage, words: list[str], reason: str
+) -> None:
+    stage.lay({"test_a.py": "def test_a(): pass\n"})
+
+    said = stage.inside(*words)
+
+    assert said.code == 4
+    assert reason in said.err, said.err
