@@ -314,7 +314,8 @@ class Hosting:
         :raises UsageError: a debugger is asked for in tests that run in environments, and there is no terminal.
         """
         self._know([name for each in self.insides.values() for name in each.inis])
-        if any(each.is_lost for each in self.insides.values()):
+        # pytest comes here after an interrupt too, when nobody is to wait for a worker.
+        if any(each.was_lost for each in self.insides.values()):
             # What it would have known nobody can tell.
             self._know_all()
         asked = [name for name in ("--pdb", "--trace") if self.config.getoption(name, False)]

@@ -117,6 +117,11 @@ class Inside:
         self._collect()
         return bool(self._lost)
 
+    @property
+    def was_lost(self) -> bool:
+        """Whether that is known already; nobody waits for the worker to collect."""
+        return bool(self._lost)
+
     def refusal(self) -> str:
         """Why pytest did not begin there at all; empty if it did."""
         self._collect()
