@@ -166,9 +166,8 @@ class BuildImageContract(PluginContract):
         with suppress(EnvbuildError):
             self.ask(plugin, **asked)
         after = tree(request.destination)
-        found = unlike(before, {path: content for path, content in after.items() if path in before})
-        if found:
-            self.broken("it changes what another builder has put there", *found[:10])
+        kept = {path: content for path, content in after.items() if path in before}
+        self._alike("it changes what another builder has put there", before, kept)
 
     def test_the_image_says_what_was_built(
         self, kind: ImageKind, lock: Lock, make: Callable[..., tuple[BuildRequest, Image]]
@@ -199,9 +198,7 @@ class BuildImageContract(PluginContract):
         # Long enough for a time in whole seconds to be another.
         time.sleep(1.1)
         second, _ = make(lock)
-        found = unlike(tree(first.destination), tree(second.destination))
-        if found:
-            self.broken("two builds of one lock differ", *found[:10])
+        self._alike("two builds of one lock differ", tree(first.destination), tree(second.destination))
 
     def test_whoever_builds_makes_no_difference(
         self,
@@ -233,10 +230,8 @@ class BuildImageContract(PluginContract):
             if ended.error:
                 raise ended.error
             made.append(_installed(workspace, stat.S_IRWXU))
-        found = unlike(*made)
-        if found:
-            one, other = elsewhere.MACHINES
-            self.broken(f"built with {one}, and with {other}, it is not the same", *found[:10])
+        one, other = elsewhere.MACHINES
+        self._alike(f"built with {one}, and with {other}, it is not the same", *made)
 
     def test_it_holds_all_its_files_itself(
         self,
@@ -375,9 +370,7 @@ class BuildImageContract(PluginContract):
                 second = first
         if met or seen.asked:
             self.broken("told to stay offline, it asks the network", *met, *seen.asked)
-        found = unlike(tree(first.destination), tree(second.destination))
-        if found:
-            self.broken("offline it builds something else", *found[:10])
+        self._alike("offline it builds something else", tree(first.destination), tree(second.destination))
 
     def test_it_works_where_it_lives(
         self,
@@ -468,6 +461,12 @@ class BuildImageContract(PluginContract):
         built = [each.answer[0] for each in ended if each.answer[1]]
         if len(built) != 1:
             self.broken(f"of three processes that ask for the same environment {len(built)} build it, not one")
+
+    def _alike(self, broken: str, one: dict[str, str], other: dict[str, str]) -> None:
+        """See to it that two trees are the same; ``broken`` says what it means if they are not."""
+        found = unlike(one, other)
+        if found:
+            self.broken(broken, *found[:10])
 
 
 def _tampered(package: Package) -> Package:

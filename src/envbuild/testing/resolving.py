@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from envbuild.definition import Definition
+from envbuild.definition import OWN_SECTIONS, Definition
 from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError, LockError, ResolutionFailed
 from envbuild.lock import Lock, LockRequest, Package, Resolution
@@ -22,9 +22,6 @@ from envbuild.testing import elsewhere
 from envbuild.testing.contract import PluginContract, plain, said_by
 from envbuild.testing.watching import listening, watched
 from envbuild.workspace import Workspace
-
-SECTIONS = ("conda", "wheels", "pip", "docker", "interpreter", "gpu", "spark")
-"""All the sections that a definition may have."""
 
 _WHEEL = WheelRef("theirs-1.0-py3-none-any.whl", Digest.of(b"theirs"))
 _THEIRS: Mapping[str, Definition] = {
@@ -119,7 +116,7 @@ class ResolveDependenciesContract(PluginContract):
 
         Their Python is pinned already when it is asked.
         """
-        return (Definition(), *(_THEIRS[each] for each in SECTIONS if each not in sections))
+        return (Definition(), *(_THEIRS[each] for each in OWN_SECTIONS if each not in sections))
 
     @pytest.fixture
     def unsatisfiable(self) -> Definition | None:
@@ -207,7 +204,7 @@ class ResolveDependenciesContract(PluginContract):
             self.broken("it declines the definition that is said to be its own; it answers None")
         if isinstance(sections, str) or not isinstance(sections, (tuple, list, set, frozenset)):
             self.broken(f"it answers {sections!r}, which is not a tuple of names of sections")
-        known = (*SECTIONS, *definition.plugins)
+        known = (*OWN_SECTIONS, *definition.plugins)
         unknown = [each for each in sections if each not in known]
         if unknown:
             self.broken(f"it takes on {unknown}, and the sections are {', '.join(known)}")
