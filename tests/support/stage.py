@@ -90,6 +90,9 @@ class Stage:
         for name in list(os.environ):
             if name.startswith(("PYTEST_", "COV_", "ENVBUILD_")) and name not in park.variables:
                 monkeypatch.delenv(name)
+        # Where these are set, pytest says all of a failure a second time in its summary.
+        for name in ("CI", "BUILD_NUMBER"):
+            monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("COLUMNS", "400")
         # In which order the codes of bold and of red come is as the order of a set.
         monkeypatch.setenv("PYTHONHASHSEED", "0")
