@@ -82,6 +82,7 @@ class Stage:
 
     def __init__(self, pytester: pytest.Pytester, park: Park, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pytester = pytester
+        self.monkeypatch = monkeypatch
         self.park = park
         self.name = "own.txt"
         self.own = park.folder / self.name
@@ -102,6 +103,25 @@ class Stage:
     def folder(self) -> Path:
         """Where the project is."""
         return self.pytester.path
+
+    def move(self, folder: str, *requirements: str) -> None:
+        """From here on run tests in another environment.
+
+        :param folder: a name for it; the file in it has the name that all such files have.
+        """
+        (self.park.folder / folder).mkdir(exist_ok=True)
+        self.own = self.park.write(f"{folder}/{self.name}", "\n".join(requirements) + "\n")
+
+    def share(self, *modules: str) -> None:
+        """Have pytest outside find what the environment has under these names, as if it were installed there too."""
+        python = Path(self.park.environment(self.own).interpreter)
+        (site,) = python.parent.parent.glob("lib/python*/site-packages")
+        shared = self.folder.with_name(f"{self.folder.name}-shared")
+        shared.mkdir()
+        for each in site.iterdir():
+            if each.name.partition("-")[0].removesuffix(".py") in modules:
+                (shared / each.name).symlink_to(each)
+        self.monkeypatch.setenv("PYTHONPATH", str(shared))
 
     def bare(self, version: str) -> Path:
         """The definition of an environment with that Python and nothing else."""

@@ -45,6 +45,8 @@ class Inside:
     :param files: those to be collected there; ``None`` for what pytest was asked for.
     :param limit: the seconds that a test may take.
     :ivar inis: the settings that the pytest inside knows.
+    :ivar plugins: the names of the plugins that it has.
+    :ivar summaries: what some of them had to say when all tests were done.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class Inside:
         self.everywhere = everywhere
         self.files = files
         self.inis: list[str] = []
+        self.plugins: frozenset[str] = frozenset()
+        self.summaries: list[str] = []
         self.passed: Passed | None = None
         self._limit = limit
         # A debugger's prompt comes when all before it has been told.
@@ -79,6 +83,7 @@ class Inside:
         self._is_ending = False
         self._is_debugged = False
         self._is_collected = False
+        self._has_chosen = False
         self._errors: dict[str, str] = {}
         self._skips: dict[str, tuple[str, int, str]] = {}
         self._crashed: dict[str, str] = {}
@@ -237,7 +242,9 @@ class Inside:
         self._errors = message[1]["errors"]
         self._skips = {name: tuple(skip) for name, skip in message[1]["skips"].items()}
         self._collecting = None
+        self._has_chosen = False
         self.inis = message[1]["inis"]
+        self.plugins = frozenset(message[1]["plugins"])
         seen: dict[str, int] = {}
         self._numbers.clear()
         again = bool(self._tests)
@@ -261,6 +268,8 @@ class Inside:
         self._running = item.nodeid
         try:
             worker = self._worker or self._another(item)
+            if not self._has_chosen:
+                self._choose(worker, item)
             if item.test.key not in self._outstanding or len(self._outstanding) < self._ahead // 2:
                 self._send(worker, coming)
             while (message := self._said("report", "done"))[0] == "report":
@@ -273,6 +282,13 @@ class Inside:
             return
         del self._outstanding[item.test.key]
         yield from (self._reports.report(item, each) for each in message[2])
+
+    def _choose(self, worker: Worker, item: InsideTest) -> None:
+        """Tell a worker which tests it is to run, the first of which is ``item``, as far as anybody can know."""
+        items: Sequence[Any] = item.session.items
+        keys = [each.test.key for each in items[items.index(item) :] if getattr(each, "inside", None) is self]
+        worker.send("chosen", [self._numbers[key] for key in keys if key in self._numbers])
+        self._has_chosen = True
 
     def _another(self, item: InsideTest) -> Worker:
         """Start another worker in the place of one that was lost, and have it collect what is still to be run."""
@@ -368,10 +384,13 @@ class Inside:
         """Why something inside wants no more tests to be run; empty if nothing does."""
         return self._told[0] if self._told else ""
 
-    def ask_to_finish(self) -> None:
-        """Have the worker end; `finish` waits for it."""
+    def ask_to_finish(self, heard: Sequence[str] | None = None) -> None:
+        """Have the worker end; `finish` waits for it.
+
+        :param heard: the plugins that need not say anything at the end; ``None`` for all.
+        """
         if self._worker is not None:
-            self._worker.send("finish")
+            self._worker.send("finish", heard)
 
     def finish(self) -> str:
         """Wait for the end of the worker, which tears down what is left.
@@ -383,10 +402,12 @@ class Inside:
         worker, self._worker = self._worker, None
         trouble = ""
         for message in worker.finish(self._limit or _FINISHING):
-            if message[0] == "failed" and not self._is_ending:
+            if message[0] in ("failed", "refused") and not self._is_ending:
                 trouble = message[1]
             elif message[0] == "warning":
                 self._warn(message[1])
+            elif message[0] == "summary":
+                self.summaries.append(message[1])
             elif message[0] == "lost" and self._is_collected and not self._is_ending:
                 self._reports.warn(_lost(message[1], self.label))
         return trouble
@@ -399,7 +420,7 @@ class Inside:
 def _lost(reason: str, label: str) -> dict[str, Any]:
     """The warning that a worker did not end in good order when all had been run."""
     category = ["pytest", "PytestWarning"]
-    place = {"filename": label, "lineno": 0, "nodeid": "", "location": None}
+    place = {"filename": label, "lineno": 0, "nodeid": "", "location": None, "allocated": None}
     return {"message": reason, "category": category, "when": "runtest", **place}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import sys
 import time
 import warnings
@@ -95,6 +96,13 @@ class Reports:
         is_category = isinstance(found, type) and issubclass(found, Warning)
         category: Any = found if is_category else type(name, (UserWarning,), {"__module__": module})
         message = warnings.WarningMessage(told["message"], category, told["filename"], told["lineno"])
+        if told["allocated"]:
+            # pytest asks Python where an object here was made.
+            line = linecache.getline(told["filename"], told["lineno"]).strip()
+            message.line = f"{line}\n\nObject allocated at:\n{told['allocated']}"
+        elif told["allocated"] is not None:
+            # Of any object it tells how to find that out.
+            message.source = True
         location = tuple(told["location"]) if told["location"] else None
         arguments = {
             "warning_message": message, "when": told["when"], "nodeid": told["nodeid"], "location": location,

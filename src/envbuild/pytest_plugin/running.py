@@ -61,9 +61,10 @@ class Running:
         :raises KeyboardInterrupt: somebody would not wait for that; they have ended all the same.
         """
         before = len(self.trouble)
+        heard = _heard(self.hosting.config)
         try:
             for inside in self.hosting.insides.values():
-                inside.ask_to_finish()
+                inside.ask_to_finish(heard)
             for inside in self.hosting.insides.values():
                 trouble = inside.finish()
                 if trouble:
@@ -118,6 +119,16 @@ class Running:
         """Show that a test is tried again, by a plugin that only the environment has."""
         return ("rerun", "R", ("RERUN", {"yellow": True})) if report.outcome == "rerun" else None
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
+        """Leave it to the pytest-timeout inside, if there is one, to interrupt a test: it knows where that is."""
+        return (isinstance(item, InsideTest) and "timeout" in item.inside.plugins) or None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:
+        """There is no timer here."""
+        return self.pytest_timeout_set_timer(item)
+
     def interrupt(self) -> None:
         """Have all workers stop what they are doing, and tear down."""
         for inside in self.hosting.insides.values():
@@ -128,7 +139,22 @@ class Running:
         self.interrupt()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """What went wrong when the workers ended."""
+        """What plugins inside have to say, and what went wrong when the workers ended."""
+        for inside in self.hosting.insides.values():
+            for text in inside.summaries:
+                terminalreporter.ensure_newline()
+                terminalreporter.write(text)
+            if inside.summaries:
+                terminalreporter.write_line(f"(inside {inside.environment})")
         for trouble in self.trouble:
             terminalreporter.section("envbuild", red=True)
             terminalreporter.write_line(trouble)
+
+
+def _heard(config: pytest.Config) -> list[str]:
+    """The plugins that are heard when all is done, so that they need not be heard inside.
+
+    What is installed may be needed inside to know anything; it is heard on both sides, each of its own.
+    """
+    installed = [plugin for plugin, _ in config.pluginmanager.list_plugin_distinfo()]
+    return [name for name, plugin in config.pluginmanager.list_name_plugin() if plugin not in (None, *installed)]

@@ -27,12 +27,14 @@ from envbuild.pytest_plugin.passed import Passed
 from envbuild.pytest_plugin.worker import Worker
 
 _OUTSIDE: dict[str, Any] = {
-    "plugins": [], "keyword": "", "markexpr": "", "deselect": None, "maxfail": 0, "stepwise": False,
+    "plugins": [], "keyword": "", "markexpr": "", "deselect": None, "stepwise": False,
     "stepwise_skip": False, "lf": False, "failedfirst": False, "newfirst": False, "cacheclear": False,
     "cacheshow": None,
     "collectonly": False, "xmlpath": None, "junitprefix": None, "pastebin": None, "strict_config": False, "debug": None,
     "traceconfig": False, "looponfail": False, "numprocesses": None, "dist": "no", "tx": [], "distload": False,
     "maxprocesses": None, "durations": None, "report_log": None, "htmlpath": None,
+    "splits": None, "group": None, "store_durations": False, "shard_id": 0, "num_shards": 1,
+    "test_group_count": None, "test_group": None,
 }  # fmt: skip
 """Options that are heeded outside, with what they are inside."""
 

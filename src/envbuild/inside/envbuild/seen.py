@@ -480,9 +480,10 @@ class Watcher:
         yield
         self.seen.scope = before
 
-    def pytest_collection_finish(self, session):
+    def collected(self, config, items):
+        """Tell what belongs to which test; this is no hook, as it has to be told before anybody chooses among them."""
         sets, indexes, of = [], {}, []
-        for number, item in enumerate(session.items):
+        for number, item in enumerate(items):
             self.numbers[item] = number
             key = self._key(item)
             if key not in indexes:
@@ -490,7 +491,7 @@ class Watcher:
                 self.bases[key] = self.seen.base(key, self.chains[key])
                 sets.append(self.seen.numbered(self.bases[key]))
             of.append(indexes[key])
-        plugins = {"%s %s" % (each.project_name, each.version) for _, each in _plugins(session.config)}
+        plugins = {"%s %s" % (each.project_name, each.version) for _, each in _plugins(config)}
         self.say("bases", {"sets": sets, "of": of, "plugins": sorted(plugins)})
 
     def _key(self, item):
@@ -549,7 +550,6 @@ def watching(say, root, ignored):
     Watcher.pytest_make_collect_report = wrapper(Watcher.pytest_make_collect_report)
     Watcher.pytest_runtest_protocol = wrapper(Watcher.pytest_runtest_protocol)
     Watcher.pytest_fixture_setup = pytest.hookimpl(tryfirst=True)(Watcher.pytest_fixture_setup)
-    Watcher.pytest_collection_finish = pytest.hookimpl(trylast=True)(Watcher.pytest_collection_finish)
     say("watching")
     seen.watch()
     return Watcher(seen, say)

@@ -8,11 +8,13 @@ A message is a JSON list behind its length in four bytes. The plugin says::
 
     ["prepare", FOLDERS]     once: what comes last on the path, so that pytest can be imported meanwhile
     ["start", {…}]           once: how pytest is to be set up (see `_settle` and `_test`)
+    ["chosen", [NUMBER…]]    once, before any is run: the tests that are to be run here, as far as anybody knows
     ["run", NUMBER, NEXT]    run a test. NEXT is the number of the one that will come after it here, null if it is the
                              last, "more" if others will come that are not known yet
     ["basetemp", FOLDER]     the answer to such a question: where `tmp_path` may lie
     ["report"], ["paused"]   the answers to those
-    ["finish"]               end, as soon as the test that goes on is done
+    ["finish", PLUGINS]      end, as soon as the test that goes on is done. PLUGINS are heard outside when all is done,
+                             others here; null if none is to be heard
 
 and the worker::
 
@@ -26,6 +28,7 @@ and the worker::
     ["warning", {…}]
     ["property", NAME, VALUE]  ["attribute", NAME, VALUE]    for a JUnit report: of the suite, or of the test at hand
     ["written", TEXT]             what plugins write to the terminal
+    ["summary", TEXT]             what one of them has to say when all tests are done
     ["debugging"]                 somebody is talking to a debugger, which may take any time
     ["stop", REASON]  ["exit", REASON, CODE]  ["interrupted"]    something inside ends the session
     ["seen", …]  ["bases", …]  ["needs", …]  ["unsure", …]       see `seen.py`, where that is asked for
@@ -60,6 +63,10 @@ _PLAIN = frozenset(
     + ("duration", "start", "stop")
 )
 """What every report of a test has; what else there is was put there by a plugin."""
+
+
+_RUN_TO_THE_END = (0, 1, 5)
+"""How pytest ends when nothing has kept it from running tests: all passed, some did not, there were none."""
 
 
 class Line:
@@ -231,6 +238,13 @@ def _test(line, asked, watcher):
     for name in ("pytest_runtest_setup", "pytest_runtest_call", "pytest_runtest_teardown"):
         setattr(Worker, name, pytest.hookimpl(tryfirst=True)(getattr(Worker, name)))
     Worker.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Worker.pytest_runtestloop)
+    Worker.pytest_collectreport = pytest.hookimpl(tryfirst=True)(Worker.pytest_collectreport)
+    Worker.pytest_sessionfinish = pytest.hookimpl(hookwrapper=True, tryfirst=True)(Worker.pytest_sessionfinish)
+    _Last.pytest_collection_modifyitems = pytest.hookimpl(hookwrapper=True, tryfirst=True)(
+        _Last.pytest_collection_modifyitems
+    )
+    _Last.pytest_collection_finish = pytest.hookimpl(tryfirst=True)(_Last.pytest_collection_finish)
+    _Last.pytest_configure = pytest.hookimpl(trylast=True)(_Last.pytest_configure)
     args = [*asked["args"]]
     config = get_config(args)
     worker = Worker(line, asked)
@@ -239,15 +253,45 @@ def _test(line, asked, watcher):
     if watcher is not None:
         config.pluginmanager.register(watcher, "envbuild-watcher")
     # By this, other plugins know that what they print or write is somebody else's to print or write.
-    config.workerinput = asked["workerinput"]
+    config.workerinput = _WorkerInput(asked["workerinput"], config.option)
     config.option.__dict__.update(asked["options"])
     try:
         config.parse(args, addopts=False)
         for name in asked["plugins"]:
             config.pluginmanager.import_plugin(name, consider_entry_points=True)
+        _hide_xdist(config.pluginmanager)
+        config.pluginmanager.register(_Last(worker, watcher), "envbuild-last")
         config.hook.pytest_cmdline_main(config=config)
     except UsageError as error:
         line.send("refused", "\n".join(str(each) for each in error.args))
+
+
+class _WorkerInput(dict):
+    """What pytest-xdist tells its workers; what plugins tell theirs, by way of it, they find among their options."""
+
+    def __init__(self, given, options):
+        super().__init__(given)
+        self._options = options
+
+    def __missing__(self, name):
+        try:
+            return getattr(self._options, name)
+        except AttributeError:
+            raise KeyError(name) from None
+
+
+def _hide_xdist(manager):
+    """Have plugins that ask for pytest-xdist find none: it distributes nothing here, and has no other side."""
+    has_plugin = manager.has_plugin
+
+    def has_other(name):
+        return name not in ("xdist", "xdist.plugin") and has_plugin(name)
+
+    manager.has_plugin = manager.hasplugin = has_other
+    # It tells workers' tries only if it finds a pytest-xdist that can take them, as we can.
+    reruns = manager.get_plugin("rerunfailures")
+    if hasattr(reruns, "works_with_current_xdist"):
+        reruns.works_with_current_xdist = lambda: True
 
 
 def _only_outside(pytest):
@@ -321,6 +365,30 @@ class _Unheard:
         return getattr(self._reporter, name)
 
 
+class _Last:
+    """Comes when all other plugins have set themselves up, some of which put their own terminal reporter in place."""
+
+    def __init__(self, worker, watcher):
+        self._worker = worker
+        self._watcher = watcher
+
+    def pytest_configure(self, config):
+        """Have nothing reported here."""
+        self._worker.take_reporter(config)
+
+    def pytest_collection_modifyitems(self, session, config, items):
+        """Tell which tests there are."""
+        yield
+        if self._watcher is not None:
+            self._watcher.collected(config, items)
+        self._worker.tell_collected(session, items)
+
+    def pytest_collection_finish(self, session):
+        """Wait until it is known which are to be run, before anybody makes anything of those that there are."""
+        if self._worker.items is not None:
+            self._worker.choose(session)
+
+
 class Worker:
     """The plugin of the pytest inside; its methods are pytest's hooks."""
 
@@ -331,7 +399,12 @@ class Worker:
         self.asked = asked
         self.terminal = Terminal(asked.get("terminal"))
         self.config = None
+        self.session = None
+        self.reporter = None
+        self.finish = None
+        self.has_run = False
         self.waiting = collections.deque()
+        self.items = None
         self.failed = False
         self.has_parts = False
         self.reports = []
@@ -346,7 +419,16 @@ class Worker:
 
     def pytest_configure(self, config):
         config.addinivalue_line("markers", "envbuild(SPEC, …): run the test inside these environments")
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if self.asked["junit"]:
+            from _pytest.junitxml import xml_key
+
+            config.stash[xml_key] = _Xml(self.line, self.asked["junit"])
+            config.pluginmanager.register(config.stash[xml_key])
+        self._share_basetemp(getattr(config, "_tmp_path_factory", None))
+
+    def take_reporter(self, config):
+        """Have what plugins write to the terminal written outside, and nothing reported."""
+        reporter = self.reporter = config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None:
             writer = reporter._tw  # noqa: SLF001
             writer.fullwidth = self.asked["width"]
@@ -355,12 +437,6 @@ class Worker:
                 writer._file = _Terminal(self.line, self.asked["encoding"])  # noqa: SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
-        if self.asked["junit"]:
-            from _pytest.junitxml import xml_key
-
-            config.stash[xml_key] = _Xml(self.line, self.asked["junit"])
-            config.pluginmanager.register(config.stash[xml_key])
-        self._share_basetemp(getattr(config, "_tmp_path_factory", None))
 
     def _share_basetemp(self, factory):
         """Make temporary folders where pytest outside makes its own, once a test needs one."""
@@ -384,7 +460,7 @@ class Worker:
                 raise EOFError("nobody is there any more")
             if message[0] == question:
                 return message[-1]
-            self.waiting.append(message)
+            self._wait_for(message)
             if message[0] == "finish":
                 return None
 
@@ -399,22 +475,41 @@ class Worker:
     def pytest_collectreport(self, report):
         path = report.nodeid.partition("::")[0]
         if report.failed:
+            # pytest counts it against --maxfail right behind this, and there is more to be collected.
+            self.session.testsfailed -= 1
             self.errors[path] = self.errors.get(path, "") + str(report.longrepr) + "\n"
         elif report.skipped:
             self.skips[path] = list(report.longrepr)
 
+    def tell_collected(self, session, items):
+        self.items = [*items]
+        self.line.send("collected", self._collected(session))
+
+    def choose(self, session):
+        message = self.line.receive()
+        if message is None or message[0] != "chosen":
+            if message is not None:
+                self._wait_for(message)
+            return
+        session.items[:] = [self.items[number] for number in message[1]]
+        chosen = set(message[1])
+        others = [item for number, item in enumerate(self.items) if number not in chosen]
+        if others:
+            session.config.hook.pytest_deselected(items=others)
+
     def _collected(self, session):
         import pytest
 
-        tests = [_described(item, pytest.File) for item in session.items]
+        tests = [_described(item, pytest.File) for item in self.items]
         said = {"tests": tests, "errors": self.errors, "skips": self.skips}
         inis = getattr(session.config._parser, "_inidict", {})  # noqa: SLF001
-        return dict(said, pytest=getattr(pytest, "__version__", ""), inis=list(inis))
+        plugins = [name for name, plugin in session.config.pluginmanager.list_name_plugin() if plugin is not None]
+        return dict(said, pytest=getattr(pytest, "__version__", ""), inis=list(inis), plugins=plugins)
 
     # -- running
 
     def pytest_runtestloop(self, session):
-        self.line.send("collected", self._collected(session))
+        self.has_run = True
         # What has been collected stays: the collector need not look at it again and again.
         gc.freeze()
         gc.enable()
@@ -431,13 +526,18 @@ class Worker:
             message = self.line.receive()
             if message is None:
                 return False
-            self.waiting.append(message)
+            self._wait_for(message)
         return all(message[0] != "finish" for message in self.waiting)
+
+    def _wait_for(self, message):
+        self.waiting.append(message)
+        if message[0] == "finish":
+            self.finish = message
 
     def _run(self, session, number, follows):
         from _pytest.outcomes import Exit
 
-        item = session.items[number]
+        item = self.items[number]
         self.reports = []
         self.failed = self.has_parts = False
         try:
@@ -452,8 +552,9 @@ class Worker:
             raise
         self.terminal.give_back()
         if session.shouldstop or session.shouldfail:
-            # Before it could be told to run another test.
-            self.line.send("stop", str(session.shouldstop or session.shouldfail))
+            # Before it could be told to run another test. How many have failed is counted outside too.
+            if session.shouldstop or session.testsfailed < (session.config.option.maxfail or sys.maxsize):
+                self.line.send("stop", str(session.shouldstop or session.shouldfail))
         elif self.failed and self.asked["pause"]:
             # Whether the others are to be run depends on who counts.
             self._ask("paused")
@@ -479,7 +580,7 @@ class Worker:
             return None
         if follows == "more":
             return _some_test(session)
-        return session.items[follows]
+        return self.items[follows]
 
     def pytest_runtest_logreport(self, report):
         self.failed = self.failed or report.failed
@@ -518,6 +619,35 @@ class Worker:
 
     def pytest_sessionstart(self, session):
         self.config = session.config
+        self.session = session
+
+    def pytest_sessionfinish(self, session, exitstatus):
+        yield
+        if not self.has_run or exitstatus not in _RUN_TO_THE_END:
+            return
+        while self.finish is None:
+            # One that has been told to stop has not heard yet that all is to end.
+            message = self.line.receive()
+            if message is None:
+                return
+            self._wait_for(message)
+        if self.reporter is not None and self.finish[1] is not None:
+            self._sum_up(session.config, exitstatus, self.finish[1])
+
+    def _sum_up(self, config, exitstatus, heard):
+        """Have plugins say what they have to say at the end, but for pytest itself and those heard outside."""
+        hook = config.hook.pytest_terminal_summary
+        for each in reversed(hook.get_hookimpls()):
+            if each.plugin_name in heard or _is_pytests(each.plugin):
+                continue
+            others = [plugin for plugin in config.pluginmanager.get_plugins() if plugin is not each.plugin]
+            written = self.reporter._tw._file = io.StringIO()  # noqa: SLF001
+            config.pluginmanager.subset_hook_caller("pytest_terminal_summary", others)(
+                terminalreporter=self.reporter, exitstatus=exitstatus, config=config
+            )
+            # There are no reports here, and a plugin that goes by them has no more than a heading.
+            if len(written.getvalue().split("\n")) > 2:  # noqa: PLR2004
+                self.line.send("summary", written.getvalue())
 
     def pytest_warning_recorded(self, warning_message, when, nodeid, location):
         category = warning_message.category
@@ -529,11 +659,26 @@ class Worker:
             "when": when,
             "nodeid": nodeid,
             "location": location,
+            "allocated": _allocated(getattr(warning_message, "source", None)),
         }
         self.line.send("warning", told)
 
     def pytest_internalerror(self, excrepr):
         self.line.send("failed", str(excrepr))
+
+
+def _allocated(source):
+    """Where what a warning is about was made; empty if nobody has noted it, `None` if it is about no object."""
+    if source is None:
+        return None
+    import tracemalloc
+
+    return "\n".join(getattr(tracemalloc.get_object_traceback(source), "format", list)())
+
+
+def _is_pytests(plugin):
+    """Whether a plugin comes with pytest."""
+    return (getattr(plugin, "__name__", None) or type(plugin).__module__).startswith("_pytest.")
 
 
 def _some_test(session):

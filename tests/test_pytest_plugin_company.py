@@ -1,0 +1,173 @@
+"""The pytest plugin: plugins that are installed in the environment, or there and outside, work as without us."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+from support.stage import Stage
+
+PYTEST = f"pytest=={version('pytest')}"
+
+FLAKY = """
+import pytest
+counts = {}
+def count(name):
+    counts[name] = counts.get(name, 0) + 1
+    return counts[name]
+@pytest.mark.flaky(reruns=2)
+def test_passes_in_the_end():
+    print("try", count("a"))
+    assert counts["a"] > 2
+@pytest.mark.flaky(reruns=1)
+def test_fails_in_the_end(): assert 0
+@pytest.fixture
+def unsteady():
+    if count("b") < 2: raise OSError("setup")
+@pytest.mark.flaky(reruns=1)
+def test_setup(unsteady): pass
+def test_plain(): pass
+"""
+
+SNAPSHOTS = {
+    "test_a.py": """
+def test_a(snapshot): assert {"a": 1} == snapshot
+def test_b(snapshot): assert "text" == snapshot
+class TestC:
+    def test_c(self, snapshot): assert 1 == snapshot
+""",
+    "__snapshots__/test_a.ambr": """# serializer version: 1
+# name: TestC.test_c
+  1
+# ---
+# name: test_a
+  dict({
+    'a': 2,
+  })
+# ---
+# name: test_unused
+  'old'
+# ---
+""",
+}
+
+HANGS = """
+import time
+import pytest
+@pytest.mark.timeout(0.5)
+def test_hangs():
+    print("before")
+    time.sleep(30)
+def test_after(): pass
+@pytest.fixture
+def hangs(): time.sleep(30)
+@pytest.mark.timeout(0.5)
+def test_setup(hangs): pass
+"""
+
+PARTS = """
+import pytest
+def test_parts(subtests):
+    for n in range(4):
+        with subtests.test("odd", n=n):
+            assert n % 2 == 0
+def test_later(): assert 0
+"""
+
+UNCLEAN = """
+import asyncio
+def test_never_awaited():
+    async def never(): pass
+    never()
+    import gc; gc.collect()
+def test_left_open():
+    open(__file__)
+    import gc; gc.collect()
+"""
+
+
+@pytest.mark.parametrize("beside", [[], ["pytest-xdist"], ["pytest-xdist", "pytest-random-order"]])
+@pytest.mark.parametrize("words", [["-v"], ["-x"]])
+def test_what_is_tried_again_inside_is_told_of_as_often(stage: Stage, beside: list[str], words: list[str]) -> None:
+    stage.move("-".join(["flaky", *beside]), PYTEST, "pytest-rerunfailures>=16", *beside)
+    stage.lay({"test_a.py": FLAKY})
+    # What pytest-random-order says of itself at the top is said inside, where nobody sees it.
+    quiet = ["-q"] if "pytest-random-order" in beside else []
+
+    said = stage.inside(*words) if quiet else stage.same(*words)
+
+    said.has("*rerun*")
+    assert said.code == 1
+
+
+@pytest.mark.parametrize("words", [[], ["-v"], ["-k", "test_b"], ["test_a.py::test_b"]])
+def test_what_a_plugin_inside_says_at_the_end_is_said(stage: Stage, words: list[str]) -> None:
+    stage.move("snapshots", PYTEST, "syrupy>=5")
+    stage.lay(SNAPSHOTS)
+
+    said = stage.same(*words)
+
+    said.has("*snapshot report summary*")
+
+
+def test_a_plugin_inside_knows_which_tests_are_chosen_outside(stage: Stage) -> None:
+    stage.move("snapshots", PYTEST, "syrupy>=5")
+    stage.share("syrupy")
+    stage.lay(SNAPSHOTS)
+    kept = stage.folder / "__snapshots__" / "test_a.ambr"
+
+    said = stage.inside("--snapshot-update", "test_a.py::test_b")
+
+    # Those of the others are still there: what was not to be run is not unused.
+    assert {"# name: TestC.test_c", "# name: test_a", "# name: test_b"} <= set(kept.read_text().splitlines()), said.text
+    said.has("*1 snapshot generated.*", "*1 passed*")
+
+
+def test_a_test_that_takes_too_long_is_interrupted_inside_even_if_the_plugin_is_outside_too(stage: Stage) -> None:
+    stage.move("limits", PYTEST, "pytest-timeout>=2.3")
+    stage.lay({"test_a.py": HANGS})
+    alone = stage.alone("--timeout=20", "-v")
+    stage.share("pytest_timeout")
+
+    inside = stage.inside("--timeout=20", "-v")
+
+    assert inside.plain == alone.plain, inside.text
+    assert inside.code == alone.code
+    inside.has("*time.sleep(30)", "*Failed: Timeout*", "*Captured stdout call*", "before")
+
+
+@pytest.mark.parametrize("group", ["1", "2"])
+def test_a_plugin_on_both_sides_selects_tests_once(stage: Stage, group: str) -> None:
+    stage.move("split", PYTEST, "pytest-split>=0.10")
+    stage.lay({"test_a.py": "".join(f"def test_{n}(): pass\n" for n in range(8))})
+    stage.share("pytest_split")
+
+    said = stage.inside("--splits=2", f"--group={group}")
+
+    assert said.outcomes == {"passed": 4, "deselected": 4}, said.text
+
+
+@pytest.mark.parametrize("words", [["-x"], ["--maxfail=2"], []])
+def test_parts_of_a_test_end_it_where_that_is_as_many_failures_as_may_be(stage: Stage, words: list[str]) -> None:
+    stage.lay({"test_a.py": PARTS})
+
+    stage.same(*words)
+
+
+@pytest.mark.parametrize("frames", ["0", "3"])
+def test_a_warning_tells_where_its_object_was_made(stage: Stage, frames: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.lay({"test_a.py": UNCLEAN})
+    monkeypatch.setenv("PYTHONTRACEMALLOC", frames)
+
+    said = stage.same("-W", "default")
+
+    said.has("*Object allocated at:*" if frames != "0" else "*Enable tracemalloc*")
+
+
+def test_a_plugin_that_shows_tests_in_its_own_way_shows_none_inside(stage: Stage) -> None:
+    stage.move("sugar", PYTEST, "pytest-sugar>=1")
+    stage.lay({"test_a.py": "def test_a(): pass\ndef test_b(): assert 0\n"})
+
+    shown = [stage.inside(*words).plain for words in ([], ["-p", "no:sugar"])]
+
+    assert shown[0] == shown[1]
