@@ -171,3 +171,11 @@ def test_a_plugin_that_shows_tests_in_its_own_way_shows_none_inside(stage: Stage
     shown = [stage.inside(*words).plain for words in ([], ["-p", "no:sugar"])]
 
     assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_files_that_cannot_be_collected_count_among_failures_as_ever(stage: Stage, most: int) -> None:
+    stage.lay({"test_a.py": "import not_there\n", "test_b.py": "def test_b(): assert 0\n"})
+    stage.lay({"test_c.py": "def test_c(): pass\ndef test_d(): assert 0\n", "test_d.py": "def test_e(): pass\n"})
+
+    stage.same(f"--maxfail={most}", "--continue-on-collection-errors")

@@ -238,7 +238,7 @@ def _test(line, asked, watcher):
     for name in ("pytest_runtest_setup", "pytest_runtest_call", "pytest_runtest_teardown"):
         setattr(Worker, name, pytest.hookimpl(tryfirst=True)(getattr(Worker, name)))
     Worker.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Worker.pytest_runtestloop)
-    Worker.pytest_collectreport = pytest.hookimpl(tryfirst=True)(Worker.pytest_collectreport)
+    Worker.pytest_collectreport = pytest.hookimpl(hookwrapper=True)(Worker.pytest_collectreport)
     Worker.pytest_sessionfinish = pytest.hookimpl(hookwrapper=True, tryfirst=True)(Worker.pytest_sessionfinish)
     _Last.pytest_collection_modifyitems = pytest.hookimpl(hookwrapper=True, tryfirst=True)(
         _Last.pytest_collection_modifyitems
@@ -480,6 +480,7 @@ class Worker:
             self.errors[path] = self.errors.get(path, "") + str(report.longrepr) + "\n"
         elif report.skipped:
             self.skips[path] = list(report.longrepr)
+        yield
 
     def tell_collected(self, session, items):
         self.items = [*items]
