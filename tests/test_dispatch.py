@@ -498,9 +498,10 @@ def children_of_nobody(lease: Path) -> int:
     raise AssertionError(f"no dispatcher minds {lease.name}")
 
 
-def test_a_run_whose_process_is_killed_has_failed(bench: Bench, tmp_path: Path) -> None:
-    run = bench.submit(GATE, str(tmp_path))
+def test_a_run_whose_process_is_killed_has_failed_and_its_script_ends(bench: Bench) -> None:
+    run = bench.submit("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
     bench.until(run, "Running")
+    script = int(until(lambda: bench.log(run).strip(), "the script has begun"))
     process = bench.workspace.supervisor(run)
     assert process is not None
 
@@ -509,7 +510,7 @@ def test_a_run_whose_process_is_killed_has_failed(bench: Bench, tmp_path: Path) 
 
     assert bench.status(run) == "Failed"
     assert "was killed, or the machine stopped" in bench.record(run)["reason"]
-    (tmp_path / "go").touch()
+    until(lambda: not alive(script), "the script has ended too")
 
 
 def test_a_process_whose_dispatcher_has_died_starts_another(bench: Bench) -> None:
