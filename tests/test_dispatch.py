@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 from support.place import Place, alive, until
 
-from envbuild import dispatch, layout
+from envbuild import dispatch, execution, layout
 from envbuild.data import Data
 from envbuild.definition import Definition
 from envbuild.digest import Digest
-from envbuild.errors import EnvbuildError, Refused
+from envbuild.errors import EnvbuildError, NotFound, Refused
 from envbuild.execution import Order
+from envbuild.pipeline import Wishes
+from envbuild.plugins import load_plugins
 from envbuild.snapshot import Snapshot
 from envbuild.workspace import Workspace
 
@@ -278,6 +280,14 @@ def test_an_environment_that_cannot_be_made_fails_the_run_with_the_reason(bench:
     assert "no installed plugin takes on the section 'docker'" in end["reason"]
     assert "envbuild[docker]" in end["hint"]
     assert "no installed plugin takes on" in bench.log(run, layout.PREPARING)
+
+
+def test_a_run_that_never_had_an_environment_cannot_be_repeated(bench: Bench) -> None:
+    run = bench.submit("", definition=Definition(python="3", docker={"base_image": "debian:12"}))
+    bench.ended(run)
+
+    with pytest.raises(NotFound, match="ended before it had an environment: "):
+        execution.reproduce(run, bench.workspace, load_plugins(), Wishes())
 
 
 def test_a_program_that_is_not_there_fails_the_run(bench: Bench) -> None:

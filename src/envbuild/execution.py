@@ -26,7 +26,7 @@ from envbuild.outcome import RunHandle, RunRequest
 from envbuild.pipeline import Prepared, Wishes
 from envbuild.plugins import Plugins
 from envbuild.progress import Written
-from envbuild.project import Project, open_registered
+from envbuild.project import Project, open_of_run, open_registered
 from envbuild.store import writing
 from envbuild.workspace import Workspace
 
@@ -42,7 +42,8 @@ class Order:
     :param head: how many of those words are not the user's own arguments.
     :param source: the folder that is snapshotted.
     :param variables: environment variables on top of the definition's.
-    :param snapshot: run these files rather than those in ``source`` now.
+    :param snapshot: run these files rather than those in ``source`` now; ``git`` is what `envbuild.git.facts` said of
+        them when they were taken.
     :param reproduces: the run that this one repeats.
     :param known_as: the name and version that the environment is recorded under, where it was asked for by its id.
     :param limit: the seconds after which it is stopped, and ``grace`` how many it may then take to end; ``None`` for as
@@ -62,6 +63,7 @@ class Order:
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     snapshot: Digest | None = None
+    git: Mapping[str, Any] = field(default_factory=dict)
     reproduces: str | None = None
     known_as: tuple[str, str | None] | None = None
     data: tuple[Data, ...] = ()
@@ -93,6 +95,7 @@ class Order:
                 "variables": dict(variables),
                 "secrets": tuple(record.get("secrets", ())),
                 "snapshot": Digest.parse(taken) if taken else None,
+                "git": record.get("git", {}),
                 "data": tuple(Data(**each) for each in record.get("data", ())),
                 "limit": record.get("limit"),
                 "grace": record.get("grace"),
@@ -244,7 +247,7 @@ def _request(
         directory=str(order.source),
         variables=sorted(variables),
         secrets=sorted({*project.definition.secrets, *order.secrets}),
-        git={} if order.snapshot else dict(git.facts(order.source)),
+        git=dict(order.git if order.snapshot else git.facts(order.source)),
         seconds={},
         reproduces=order.reproduces,
         **order.more(),
@@ -513,7 +516,9 @@ def reproduce(
     environment = before["environment"]
     if before.get("snapshot") is None:
         raise NotFound(f"run {before['id']} has no snapshot to be repeated from")
-    project = open_registered(environment["id"], workspace)
+    if environment["id"] is None:
+        raise NotFound(f"run {before['id']} ended before it had an environment: {before['reason']}")
+    project = open_of_run(environment, workspace)
     given = {*project.definition.variables, *before["secrets"], *(variables or {})}
     lacking = sorted(set(before["variables"]) - given)
     if lacking:

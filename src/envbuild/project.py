@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from envbuild import reading
-from envbuild.catalogue import EnvironmentVersion
+from envbuild.catalogue import EnvironmentVersion, Resolution
 from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import LockError, NotFound
@@ -222,10 +224,25 @@ def open_registered(spec: str, workspace: Workspace) -> Project:
     return _open_id(found, workspace)
 
 
+def open_of_run(environment: Mapping[str, Any], workspace: Workspace) -> Project:
+    """Find the environment that a run was in, as the run had it: another definition may have come to the same id.
+
+    :param environment: what the run's record says of it.
+    :raises NotFound: it is not known any more.
+    """
+    identity = environment["id"]
+    by = workspace.catalogue.resolution_by(environment.get("definition_digest") or "", identity)
+    return _open_resolution(Digest.parse(identity), by, workspace) if by else open_registered(identity, workspace)
+
+
 def _open_id(found: Digest, workspace: Workspace) -> Project:
     resolution = workspace.catalogue.resolution_of(found)
     if resolution is None:
         raise NotFound(f"no environment with the id {found} is known here")
+    return _open_resolution(found, resolution, workspace)
+
+
+def _open_resolution(found: Digest, resolution: Resolution, workspace: Workspace) -> Project:
     document = workspace.document(Digest.parse(resolution.definition_digest))
     source = Path(resolution.source)
     root = source.parent if source.is_absolute() else _root_of(resolution.source, workspace)
