@@ -87,6 +87,12 @@ class Part:
         return f"{self.name} {self.before} → {self.after}"
 
     @property
+    def variable(self) -> str | None:
+        """The environment variable that it sets, if it is one of the definitions'."""
+        section, _, name = self.name.partition(".")
+        return name if self.kind == "setting" and section == "variables" else None
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """What goes and comes, package by package."""
         return tuple(str(each).removeprefix("~ ").replace(f" ({CONDA})", "") for each in self.changes)
