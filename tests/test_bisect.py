@@ -446,6 +446,32 @@ def test_python_is_a_change_of_its_own_and_brings_what_is_made_for_it(
     assert all(each["verdict"] != "skip" for each in result["steps"])
 
 
+def test_what_one_python_wants_only_is_there_with_the_other_until_it_is_exchanged(
+    desk: Desk, index: Index, interpreters: dict[str, Path], lacking: Callable[[str, str], None]
+) -> None:
+    if not {"3.11", "3.12"} <= interpreters.keys():
+        lacking("pythons", "Python 3.11 and 3.12 are needed")
+    simple(index, "lib")
+    stock(index, wheel("app", "1.0", requires=["lib; python_version < '3.12'"]))
+    pair(desk, index, {"app": "1.0"}, {"app": "1.0"}, "3.11", "3.12")
+    assert "\nmarker = " in (desk.folder / "pylock.old.toml").read_text()
+
+    result = bisect(desk, *BOTH, *check(desk, "version('lib')"))
+
+    assert found(result) == [["lib 2.0 None"]]
+    assert [each["name"] for each in result["needed"]] == ["Python"]
+
+
+def test_a_package_that_is_wanted_for_another_reason_is_no_change(desk: Desk, index: Index) -> None:
+    simple(index, "lib")
+    stock(index, *(wheel("app", each, requires=[f"lib; python_version >= '{each}'"]) for each in ("1.0", "2.0")))
+    pair(desk, index, {"app": "1.0"}, {"app": "2.0"})
+
+    result = bisect(desk, *BOTH, *check(desk, "version('app') == '1.0'"))
+
+    assert [each["name"] for each in result["changes"]] == ["app"]
+
+
 def test_python_alone_can_be_to_blame(
     desk: Desk, index: Index, interpreters: dict[str, Path], lacking: Callable[[str, str], None]
 ) -> None:
