@@ -14,10 +14,11 @@ from support.desk import Desk
 from support.index import Index
 
 from envbuild.definition import Definition
-from envbuild.errors import DefinitionError
+from envbuild.errors import DefinitionError, LockError
+from envbuild.lock import Lock, read_pylock
 from envbuild.platform import Platform
 from envbuild.reading import read
-from envbuild.reading.locks import packages_in
+from envbuild.reading.locks import own_lock, packages_in
 
 FORGE = "https://conda.anaconda.org/conda-forge"
 LINUX, MAC = Platform.parse("linux-x86_64"), Platform.parse("macos-arm64")
@@ -363,3 +364,20 @@ def test_a_part_of_a_lock_that_has_none_is_refused(tmp_path: Path, lacking: Call
 
     with pytest.raises(DefinitionError, match=r"is for one environment"):
         read(tmp_path / "conda-lock.yml", group="test")
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        own_lock,
+        lambda path: read_pylock(path.read_bytes(), where=path.name),
+        lambda path: Lock.parse(path.read_bytes(), where=path.name),
+    ],
+)
+def test_a_lock_that_is_not_utf8_is_refused_by_whoever_reads_it(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
+    lock = tmp_path / "pylock.toml"
+    lock.write_bytes('lock-version = "1.0"\ncreated-by = "herr müller"\npackages = []\n'.encode("latin-1"))
+
+    with pytest.raises(LockError, match=r"pylock.toml: not UTF-8: byte 0xfc in line 2") as caught:
+        reader(lock)
+    assert "lock again" in caught.value.hint

@@ -103,7 +103,7 @@ def _of_netrc(host: str, variables: Mapping[str, str]) -> str | None:
     file = variables.get("NETRC") or os.path.join(variables.get("HOME", "/"), ".netrc")  # noqa: PTH118
     try:
         found = netrc.netrc(file).authenticators(host)
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, UnicodeDecodeError, netrc.NetrcParseError):
         return None
     return f"{found[0]}:{found[2]}" if found else None
 

@@ -88,7 +88,7 @@ def _read(archive: tarfile.TarFile, path: Path, workspace: Workspace) -> tuple[D
         if entry.name == _DEFINITION:
             definition = _definition(stream.read(_LARGEST_TEXT), path)
         elif len(parts) == 1 and entry.name.startswith("pylock."):
-            locks.append(Lock.parse(stream.read(_LARGEST_TEXT).decode("utf-8", "replace"), where=entry.name))
+            locks.append(Lock.parse(stream.read(_LARGEST_TEXT), where=entry.name))
         elif len(parts) == 2 and parts[0] == "wheels":
             wheels.add(workspace.store.put_stream(stream))
         else:

@@ -230,9 +230,10 @@ class Lock:
         return tomli_w.dumps(pylock.to_dict(), multiline_strings=False)
 
     @classmethod
-    def parse(cls, text: str, *, where: str = "pylock.toml", root: Path | None = None) -> Lock:
+    def parse(cls, text: str | bytes, *, where: str = "pylock.toml", root: Path | None = None) -> Lock:
         """Read a lock that `to_toml` wrote.
 
+        :param text: what the file holds; bytes are UTF-8, or the lock is refused.
         :param where: the file's name, for messages.
         :raises LockError: it is not valid PEP 751, was not made by envbuild, or by a newer one.
         """
@@ -293,14 +294,16 @@ def _version(text: str | None) -> Version | None:
         return None
 
 
-def read_pylock(text: str, *, where: str) -> Pylock:
+def read_pylock(text: str | bytes, *, where: str) -> Pylock:
     """Read any PEP 751 lock, whoever made it.
 
     One of a newer minor version is read as one of version 1.0, and the log is told of it once, as PEP 751 asks.
 
+    :param text: what the file holds; bytes are UTF-8, or the lock is refused.
     :param where: the file's name, for messages.
     :raises LockError: it is not valid TOML, or not valid PEP 751.
     """
+    text = lock_text(text, where=where)
     if text.startswith("\N{BYTE ORDER MARK}"):
         # It could be read, and would be passed on to other tools, most of which do not.
         raise LockError(
@@ -320,6 +323,21 @@ def read_pylock(text: str, *, where: str) -> Pylock:
             f"{where}: not a valid lock file (PEP 751): {error}",
             hint=_AGAIN,
         ) from error
+
+
+def lock_text(data: str | bytes, *, where: str) -> str:
+    """What a lock's file holds, as text.
+
+    :raises LockError: it is not UTF-8, and so no TOML.
+    """
+    if isinstance(data, str):
+        return data
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        said = f"{where}: not UTF-8: byte 0x{data[error.start]:02x} in line {line}"
+        raise LockError(said, hint=_AGAIN) from error
 
 
 @lru_cache(maxsize=64)
