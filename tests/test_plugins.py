@@ -403,6 +403,7 @@ def test_a_hook_wrapper_is_left_out(load: Callable[..., Plugins]) -> None:
         ("(lambda each: each.update(a=each) or each)({})", "ValueError: answer.a.a.a"),
         ("{'a': 10**5000}", "ValueError: answer.a: a whole number of 16610 bits is too long"),
         ("{'a': chr(0xd800)}", r"ValueError: answer.a: '\ud800' has half of a surrogate pair"),
+        (r"{'\u00e9': 1, 'e\u0301': 2}", r"ValueError: answer: '\xe9' and 'e\u0301' are two spellings of one key"),
         ("{chr(0xd800): 'a'}", r"ValueError: answer: '\ud800' has half of a surrogate pair"),
     ],
 )

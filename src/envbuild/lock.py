@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
+from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
 import tomli_w
@@ -139,6 +140,7 @@ class Lock:
     :param definition: the name of the definition's file, beside which the lock lies.
     :param inputs: files besides the definition that it was made from (constraint files, ``pyproject.toml`` of
         local projects), by path relative to the lock, with their digests: they make it stale too.
+    :raises ValueError: two packages have one name.
     :param system: what the packages need of the machine itself and the lock was made for, such as ``__glibc=2.28``;
         not part of the environment's id.
     """
@@ -158,6 +160,12 @@ class Lock:
     def __post_init__(self) -> None:
         ordered = sorted(self.packages, key=lambda each: (each.kind, each.name))
         object.__setattr__(self, "packages", tuple(ordered))
+        known: dict[str, Package] = {}
+        for each in ordered:
+            other = known.setdefault(normalize("NFC", each.label), each)
+            if other is not each:
+                # An id is taken of packages by their names, and would know nothing of one of them.
+                raise ValueError(f"two packages are called {each.label}: {other} and {each}")
 
     @property
     def built_from_source(self) -> tuple[Package, ...]:
@@ -599,7 +607,7 @@ def _check_name(package: Package) -> None:
 
 def _clash(one: Package, other: Package) -> bool:
     if one.kind == other.kind or (one.kind in _OF_PIP and other.kind in _OF_PIP):
-        return one.name == other.name
+        return normalize("NFC", one.name) == normalize("NFC", other.name)
     return one.provides is not None and one.provides == other.provides
 
 
