@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from packaging.pylock import Pylock
 from support.desk import Desk, mentions
 from support.index import Index, lay_out, serving
 from support.packages import project, sdist, wheel
 from support.shelf import DEMO, FANCY, HELPER, RAW
 
-from envbuild.lock import Lock
+from envbuild.digest import Digest
+from envbuild.lock import Artifact, Lock, LockRequest, Package, Resolution
+from envbuild.platform import Platform
 
 Git = Callable[..., str]
 SECRET = "s3cr3t-t0ken"
@@ -772,3 +777,35 @@ def test_a_line_of_blanks_and_deep_nesting_are_read_in_no_time(desk: Desk) -> No
     done = desk.try_("lock", "pylock.deep.toml")
     assert done.code == 1
     assert "Traceback" not in done.err
+
+
+TEXTS = st.text(st.sampled_from("aé/%?#=&. \"'\n"), min_size=1, max_size=8)
+PLACES = st.builds("https://host.test/{}".format, TEXTS)
+DIGESTS = st.builds(Digest.of, st.binary(max_size=2))
+ARTIFACTS = st.builds(
+    Artifact,
+    kind=st.sampled_from(["wheel", "sdist", "archive", "directory", "vcs", "installed"]),
+    url=st.none() | PLACES,
+    path=st.none() | TEXTS,
+    digest=DIGESTS,
+    size=st.none() | st.integers(0, 10**12),
+    filename=st.none() | TEXTS,
+    editable=st.booleans(),
+    revision=TEXTS,
+    vcs=st.none() | TEXTS,
+    requested_revision=st.none() | TEXTS,
+    subdirectory=st.none() | TEXTS,
+    upload_time=st.none() | st.datetimes(timezones=st.just(datetime.UTC)),
+)
+
+
+@given(ARTIFACTS, st.dictionaries(TEXTS, TEXTS | st.just(""), max_size=2), st.none() | TEXTS, st.none() | TEXTS)
+def test_whatever_can_be_pinned_is_read_as_it_was_written(
+    artifact: Artifact, details: dict[str, str], version: str | None, more: str | None
+) -> None:
+    found = Package(name="x", version=version, kind="fowl", artifact=artifact, details=details, marker=more, index=more)
+    resolution = Resolution(request=LockRequest(scratch=Path(), store=Path()))
+    resolution.add(found)
+    lock = Lock(python="3.11.7", platform=Platform.here(), packages=resolution.packages)
+
+    assert Lock.parse(lock.to_toml()) == lock

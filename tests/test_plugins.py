@@ -548,6 +548,24 @@ def pinning(package: str) -> str:
             "Package(name='x', version='1', artifact=Artifact(kind='vcs', url='https://host.test/x'))",
             "ValueError: x 1: what a repository has is known by its revision, and there is none",
         ),
+        (
+            "Package(name='x', version='1', kind='fowl', artifact=Artifact(kind='installed'), details={'legs': 2})",
+            "ValueError: x 1: no lock can say what it is: details: {'legs': 2} would be read as {'legs': '2'}",
+        ),
+        (
+            "Package(name='X', version='1.0-rc1', artifact=FILE)",
+            "ValueError: X 1.0-rc1: no lock can say what it is: "
+            "name: 'X' would be read as 'x'; version: '1.0-rc1' would be read as '1.0rc1'",
+        ),
+        (
+            "Package(name='x', version='soon', artifact=FILE)",
+            "ValueError: x soon: no lock can say what it is: Invalid version: 'soon'",
+        ),
+        (
+            "Package(name='x', version='1', kind='fowl',"
+            " artifact=Artifact(kind='archive', url='https://me:pw@host.test/x', digest=Digest.of(b'')))",
+            "ValueError: x: its URL has credentials in it, and a lock is there for all to read",
+        ),
     ],
 )
 def test_what_cannot_be_pinned_is_told_with_the_name_of_who_pins_it(desk: Desk, package: str, told: str) -> None:
@@ -558,6 +576,29 @@ def test_what_cannot_be_pinned_is_told_with_the_name_of_who_pins_it(desk: Desk, 
 
     assert f"error: the plugin 'odd' failed in resolve_dependencies: {told}" in said
     assert "hint: report it to whoever makes odd 1.0" in said
+
+
+@pytest.mark.parametrize(
+    "artifact",
+    [
+        "kind='archive', url='https://host.test/download?file=7', digest=Digest.of(b'')",
+        "kind='archive', url='https://host.test/7', filename='seven.zip', digest=Digest.of(b'')",
+        "kind='wheel', path='files/x-1-py3-none-any.whl', digest=Digest.of(b'')",
+        "kind='vcs', vcs='git', url='https://host.test/x', revision='a' * 40, requested_revision='v1'",
+        "kind='directory', path='x', editable=True",
+        "kind='installed', filename='x'",
+    ],
+)
+def test_a_package_of_a_kind_of_its_own_may_be_any_artifact_and_is_read_as_it_was_pinned(
+    desk: Desk, artifact: str
+) -> None:
+    more = "marker='of its own', requires_python='any', index='https://host.test/index', details={'legs': '2'}"
+    install(desk, "odd", pinning(f"Package(name='x', version='1', kind='fowl', {more}, artifact=Artifact({artifact}))"))
+    desk.write("envbuild.yml", "name: plain\n")
+
+    desk.envbuild("lock")
+
+    desk.envbuild("lock", "--check")
 
 
 # Plugins that have gone since

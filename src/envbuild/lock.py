@@ -12,10 +12,10 @@ import json
 import logging
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
@@ -56,6 +56,9 @@ _OF_PIP = ("pip", "wheel")
 
 ArtifactKind = Literal["wheel", "sdist", "archive", "directory", "vcs", "installed"]
 
+_FILES = ("wheel", "sdist", "archive")
+"""The kinds of artifacts that are one file."""
+
 _OBSERVED = "what is installed was found so, in an interpreter that somebody else looks after: nothing is pinned"
 
 
@@ -70,6 +73,7 @@ class Artifact:
     :param path: relative to the lock's folder, with ``/``.
     :param digest: of the file; ``None`` for directories and repositories, which have none.
     :param size: of the file, in bytes.
+    :param filename: of the file; where none is given, what its URL or path ends with.
     :param revision: the full commit id of a ``vcs`` artifact.
     """
 
@@ -85,6 +89,10 @@ class Artifact:
     requested_revision: str | None = None
     subdirectory: str | None = None
     upload_time: datetime.datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.filename is None and self.kind in _FILES:
+            object.__setattr__(self, "filename", _last(self.url or self.path))
 
     @property
     def is_source(self) -> bool:
@@ -455,32 +463,55 @@ def _to_pylock(package: Package) -> PylockPackage:
 def _foreign_to_dict(package: Package) -> dict[str, Any]:
     """A package that PEP 751 has no words for, such as conda's."""
     artifact = package.artifact
+    ending = _last(artifact.url or artifact.path) if artifact.kind in _FILES else None
     written = {
         "kind": package.kind,
         "name": package.name,
         "version": package.version,
+        "marker": package.marker,
+        "requires-python": package.requires_python,
+        "index": package.index,
         "artifact": None if artifact.kind == "archive" else artifact.kind,
         "url": artifact.url,
         "path": artifact.path,
         "sha256": artifact.digest.hex if artifact.digest else None,
         "size": artifact.size,
+        "filename": None if artifact.filename == ending else artifact.filename,
+        "editable": artifact.editable or None,
+        "vcs": artifact.vcs,
+        "revision": artifact.revision,
+        "requested-revision": artifact.requested_revision,
+        "subdirectory": artifact.subdirectory,
+        "upload-time": artifact.upload_time,
         "details": dict(sorted(package.details.items())) or None,
     }
     return {key: value for key, value in written.items() if value is not None}
 
 
 def _foreign_from_dict(form: Mapping[str, Any]) -> Package:
+    kind = form.get("artifact", "archive")
+    if kind not in get_args(ArtifactKind):
+        raise ValueError(f"{form['name']}: {kind!r} is no kind of artifact")
     return Package(
         kind=form["kind"],
         name=form["name"],
         version=form.get("version"),
+        marker=form.get("marker"),
+        requires_python=form.get("requires-python"),
+        index=form.get("index"),
         artifact=Artifact(
-            kind="installed" if form.get("artifact") == "installed" else "archive",
+            kind=kind,
             url=form.get("url"),
             path=form.get("path"),
             digest=Digest(form["sha256"]) if "sha256" in form else None,
             size=form.get("size"),
-            filename=_last(form.get("url") or form.get("path")),
+            filename=form.get("filename"),
+            editable=form.get("editable", False),
+            vcs=form.get("vcs"),
+            revision=form.get("revision"),
+            requested_revision=form.get("requested-revision"),
+            subdirectory=form.get("subdirectory"),
+            upload_time=form.get("upload-time"),
         ),
         details={str(key): str(value) for key, value in form.get("details", {}).items()},
     )
@@ -591,6 +622,31 @@ def _check_pinned(package: Package) -> None:
         raise ValueError(f"{package}: a file is known by its digest, and this {artifact.kind} has none")
     if artifact.kind == "vcs" and not artifact.revision:
         raise ValueError(f"{package}: what a repository has is known by its revision, and there is none")
+    if artifact.url and without_credentials(artifact.url) != artifact.url:
+        raise ValueError(f"{package.name}: its URL has credentials in it, and a lock is there for all to read")
+    _check_kept(package)
+
+
+def _check_kept(package: Package) -> None:
+    """See to it that a lock says of a package what it is: else it would be read as one that somebody has edited."""
+    try:
+        if package.kind in _OF_PIP:
+            back = from_pylock(_to_pylock(package))
+        else:
+            back = _foreign_from_dict(_foreign_to_dict(package))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{package}: no lock can say what it is: {error}") from error
+    pairs: list[tuple[str, object, object]] = [
+        *((each.name, package, back) for each in fields(Package) if each.name != "artifact"),
+        *((each.name, package.artifact, back.artifact) for each in fields(Artifact)),
+    ]
+    changed = [
+        f"{name}: {getattr(was, name)!r} would be read as {getattr(read, name)!r}"
+        for name, was, read in pairs
+        if getattr(was, name) != getattr(read, name)
+    ]
+    if changed:
+        raise ValueError(f"{package}: no lock can say what it is: {'; '.join(changed)}")
 
 
 def _check_name(package: Package) -> None:
