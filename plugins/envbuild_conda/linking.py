@@ -106,6 +106,11 @@ def failure(error: engine.EngineFailed) -> BuildFailed | Damaged:
         return BuildFailed(said, hint="do not install it")
     if error.kind == "Record":
         return BuildFailed(f"the lock is damaged: {said}", hint="lock again")
+    if error.kind == "Machine":
+        return BuildFailed(
+            f"packages need what this machine does not have\n{said}",
+            hint="lock here: 'envbuild lock --upgrade'; or say what it has, such as CONDA_OVERRIDE_CUDA=12.4",
+        )
     if error.kind == "Clash":
         return BuildFailed(said, hint="leave one of them out, or take other versions of them")
     if error.kind == "Offline":
