@@ -12,6 +12,7 @@ import yaml
 from support.channel import Channel, serving
 from support.desk import Desk
 from support.index import Index
+from support.shelf import DEMO
 
 from envbuild.definition import Definition
 from envbuild.errors import DefinitionError, LockError
@@ -381,3 +382,48 @@ def test_a_lock_that_is_not_utf8_is_refused_by_whoever_reads_it(tmp_path: Path, 
     with pytest.raises(LockError, match=r"pylock.toml: not UTF-8: byte 0xfc in line 2") as caught:
         reader(lock)
     assert "lock again" in caught.value.hint
+
+
+FOREIGN = """\
+lock-version = "1.0"
+created-by = "another-tool"
+requires-python = ">=3.11"
+
+[[packages]]
+name = "demo"
+version = "1.0"
+{artifact}
+"""
+
+
+def test_another_tools_lock_goes_from_workspace_to_workspace_in_a_bundle(desk: Desk, index: Index) -> None:
+    made = DEMO["1.0"]
+    place = f'url = "{index.url}/files/{made.filename}", hashes = {{sha256 = "{made.sha256}"}}'
+    desk.write("pylock.toml", FOREIGN.format(artifact=f"wheels = [{{{place}}}]"))
+    built = desk.build("pylock.toml")
+    desk.envbuild("env", "export", "pylock.toml", "--output", "foreign.tar")
+    there = desk.elsewhere()
+    there.write("foreign.tar", (desk.folder / "foreign.tar").read_bytes())
+
+    there.envbuild("env", "import", "foreign.tar", "--name", "taken")
+
+    assert there.build("taken").id == built.id
+    assert (
+        there.envbuild("run", "-e", "taken", "--", "python", "-c", "import demo; print(demo.__version__)").out
+        == "1.0\n"
+    )
+    # And on from there, where the file has never been.
+    there.envbuild("env", "export", "taken", "--output", "again.tar")
+    assert (there.folder / "again.tar").stat().st_size == (desk.folder / "foreign.tar").stat().st_size
+
+
+def test_a_bundle_of_another_tools_lock_is_refused_if_that_has_files_of_this_machine(desk: Desk) -> None:
+    made = DEMO["1.0"]
+    desk.write(made.filename, made.data)
+    place = f'path = "{made.filename}", hashes = {{sha256 = "{made.sha256}"}}'
+    desk.write("pylock.toml", FOREIGN.format(artifact=f"wheels = [{{{place}}}]"))
+
+    said = desk.refused("env", "export", "pylock.toml", "--output", "foreign.tar").err
+
+    assert "asks for what only this machine has: demo 1.0" in said
+    assert not (desk.folder / "foreign.tar").exists()
