@@ -17,7 +17,7 @@ from support.shelf import DEMO
 from envbuild.definition import Definition
 from envbuild.errors import DefinitionError, LockError
 from envbuild.lock import Lock, read_pylock
-from envbuild.platform import Platform
+from envbuild.platform import Platform, platform_of_subdir, subdir_of
 from envbuild.reading import read
 from envbuild.reading.locks import own_lock, packages_in
 
@@ -427,3 +427,12 @@ def test_a_bundle_of_another_tools_lock_is_refused_if_that_has_files_of_this_mac
 
     assert "asks for what only this machine has: demo 1.0" in said
     assert not (desk.folder / "foreign.tar").exists()
+
+
+@pytest.mark.parametrize(
+    "subdir", ["linux-64", "linux-32", "linux-aarch64", "linux-ppc64le", "osx-64", "osx-arm64", "win-64", "win-arm64"]
+)
+def test_what_conda_calls_a_platform_means_one_everywhere(subdir: str) -> None:
+    assert subdir_of(platform_of_subdir(subdir)) == subdir
+    assert Platform.parse(subdir) == platform_of_subdir(subdir)
+    assert Platform.parse(str(Platform.parse(subdir))) == Platform.parse(subdir)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from envbuild import BuildFailed, BuildRequest, Damaged, Definition, Lock, Package
-from envbuild_conda import channels, engine, locked, virtual
+from envbuild import BuildFailed, BuildRequest, Damaged, Definition, Lock, Package, subdir_of
+from envbuild_conda import channels, engine, locked
 
 _SAID = ("depends", "constrains", "build_number")
 """What a package says of itself, and its channel may say better."""
@@ -29,7 +29,7 @@ def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
         "opened": {each.url: each.opened for each in known},
         "prefix": str(request.destination),
         "home": str(request.home),
-        "platform": virtual.subdir(lock.platform),
+        "platform": subdir_of(lock.platform),
         "offline": request.offline,
         "anew": request.anew,
     }
