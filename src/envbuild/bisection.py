@@ -363,10 +363,10 @@ def _of_revision(
 def _lock_of(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Lock:
     source = project.definition.source
     if project.definition.pylock and source and source.suffix == ".toml":
-        text = source.read_text(encoding="utf-8")
-        if "envbuild" in (read_pylock(text, where=str(source)).tool or {}):
+        data = source.read_bytes()
+        if "envbuild" in (read_pylock(data, where=str(source)).tool or {}):
             # As it stands: other installers would take it for any machine and any patch of its Python.
-            return Lock.parse(text, where=str(source), root=source.absolute().parent)
+            return Lock.parse(data, where=str(source), root=source.absolute().parent)
     if project.id is not None:
         found = pipeline.kept_lock(project, workspace, wishes.platform)
         if found is None:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from envbuild import git, layout, pipeline, snapshot, stamping, supervise
+from envbuild.blame import Handle
 from envbuild.catalogue import EnvironmentVersion
 from envbuild.data import Data, as_laid_out, place, with_places
 from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError, NotFound
-from envbuild.outcome import RunHandle, RunRequest
+from envbuild.outcome import RunRequest
 from envbuild.pipeline import Prepared, Wishes
 from envbuild.plugins import Plugins
 from envbuild.progress import Written
@@ -192,9 +193,9 @@ def run(
         folder = stack.enter_context(_folder(workspace, experiment))
         source, taken = _lay_out(order, workspace, Path(folder.work), wishes)
         placed = place(order.data, Path(folder.path), Path(folder.work))
-        started: list[RunHandle] = []
+        started: list[Handle] = []
 
-        def start() -> RunHandle:
+        def start() -> Handle:
             given = variables | folder.facts(experiment, environment) | placed.variables
             started.append(_start(order, folder, given, prepared, plugins))
             return started[0]
@@ -333,7 +334,7 @@ def _lay_out(
 
 def _start(
     order: Order, folder: supervise.Folder, variables: Mapping[str, str], prepared: Prepared, plugins: Plugins
-) -> RunHandle:
+) -> Handle:
     request = RunRequest(
         id=folder.run,
         target=order.target,
@@ -342,7 +343,7 @@ def _start(
         folder=Path(folder.path),
         variables={**prepared.image.activated, **variables},
     )
-    handle: RunHandle | None = plugins.first("run_target", run=request, image=prepared.image)
+    handle = plugins.start(request, prepared.image)
     if handle is None:
         raise plugins.missing("target", order.target)
     return handle
@@ -354,7 +355,7 @@ def _leave_stamp(
     record: Mapping[str, Any],
     order: Order,
     prepared: Prepared,
-    handle: RunHandle,
+    handle: Handle,
     workspace: Workspace,
     source: snapshot.Source,
     taken: snapshot.Snapshot,
@@ -368,7 +369,7 @@ def _leave_stamp(
             record=record,
             variables=order.variables,
             prepared=prepared,
-            starter=getattr(type(handle), "starter", None),
+            handle=handle,
             lease=workspace.store.root / layout.LEASES / prepared.id.hex,
             source=source,
             taken=taken,

@@ -108,16 +108,13 @@ def _lock_in(file: Path) -> Lock:
 
     :raises LockError: it holds none of ours.
     """
-    try:
-        return _parsed(file.read_text(encoding="utf-8"), file)
-    except UnicodeDecodeError as error:
-        raise LockError(f"{file}: not UTF-8: {error}", hint="restore it, or remove it and lock again") from error
+    return _parsed(file.read_bytes(), file)
 
 
 @lru_cache(maxsize=8)
-def _parsed(text: str, file: Path) -> Lock:
-    # Whose lock it is, whether it fits and where it is written are asked one after the other, of the same text.
-    return Lock.parse(text, where=str(file), root=file.parent)
+def _parsed(data: bytes, file: Path) -> Lock:
+    # Whose lock it is, whether it fits and where it is written are asked one after the other, of the same bytes.
+    return Lock.parse(data, where=str(file), root=file.parent)
 
 
 def for_platform(lock_file: Path, platform: Platform) -> Path:
