@@ -182,7 +182,10 @@ CASES = [
         "Deploying",
         ServesEverybody=("other_targets_are_declined", "somebody else's target: it answers"),
         StartsSomethingFirst=("other_targets_are_declined", "('127.0.0.1', 9)"),
-        ShowsTheKey=("no_secret_is_told", "the secret is in what its handle says"),
+        ShowsTheKey=(
+            "no_secret_is_told",
+            "the value of ${ENVBUILD_TESTING_SECRET} is in what its handle says of itself, as it is",
+        ),
     ),
 ]
 

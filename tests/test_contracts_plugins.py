@@ -256,7 +256,7 @@ class TestRecordingAnInterpreter(Unmanaged, ResolveDependenciesContract):
 
     @pytest.fixture
     def has_no(self) -> Mapping[str, str]:
-        return {"order": "a definition names one interpreter"}
+        return {"reordered": "a definition names one interpreter"}
 
     @pytest.fixture
     def unsatisfiable(self, tmp_path: Path) -> Definition:

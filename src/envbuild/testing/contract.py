@@ -95,8 +95,7 @@ class PluginContract:
         """The cases that cannot be with the plugin, by name, and why not.
 
         A test that lacks its case is skipped. Where the case is named here nothing is skipped, and the test fails if
-        there is such a case after all. The names are those of the fixtures, and ``order`` for two things that could be
-        written in another order.
+        there is such a case after all. The names are those of the fixtures.
         """
         return {}
 

@@ -95,7 +95,8 @@ class ResolveDependenciesContract(PluginContract):
     """What ``resolve_dependencies`` promises.
 
     A subclass gives the fixtures ``plugin`` and ``definition``; the more that definition asks for, the more is
-    proved. It may give ``foreign``, ``unsatisfiable`` and ``release``, without which some tests are skipped.
+    proved. It may give ``foreign``, ``unsatisfiable``, ``reordered`` and ``release``, without which some tests are
+    skipped.
     """
 
     hook = "resolve_dependencies"
@@ -122,6 +123,15 @@ class ResolveDependenciesContract(PluginContract):
     def unsatisfiable(self) -> Definition | None:
         """A definition that is the plugin's, and asks for what cannot be had."""
         return None
+
+    @pytest.fixture
+    def reordered(self, definition: Definition) -> Definition | None:
+        """The definition, written in another order; by default so are pip's requirements, wheels and conda's packages.
+
+        What is in a section of the plugin's own only its author can put in another order.
+        """
+        turned = reversed_definition(definition)
+        return turned if plain(turned) != plain(definition) else None
 
     @pytest.fixture
     def release(self) -> Callable[[], object] | None:
@@ -259,19 +269,18 @@ class ResolveDependenciesContract(PluginContract):
             self.broken("it locks places that are on no other machine", *wrong)
 
     def test_the_order_of_what_is_asked_for_does_not_count(
-        self, definition: Definition, resolve: Callable[..., Answer]
+        self, definition: Definition, reordered: Definition | None, resolve: Callable[..., Answer]
     ) -> None:
         """Requirements, packages and wheels are sets: written in another order, they are the same question.
 
         As `Definition.content` says: "The order of requirements, wheels, conda packages, variables and secrets says
         nothing and is dropped".
         """
-        turned = reversed_definition(definition)
-        other = turned if plain(turned) != plain(definition) else None
-        reordered = self.if_any("order", other, "the fixture `definition` asks for less than two things")
-        if reordered is None:
+        missing = "the fixture `definition` asks for less than two things, or its order is known to the plugin alone"
+        turned = self.if_any("reordered", reordered, f"{missing}: give `reordered`")
+        if turned is None:
             return
-        found = resolve(definition), resolve(reordered)
+        found = resolve(definition), resolve(turned)
         self.same("asked in another order, it answers differently", *(each.content for each in found))
 
     def test_what_is_locked_stays(
