@@ -58,7 +58,7 @@ class Plugin:
         return self.distribution.partition(" ")[0] == _OURS
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.distribution})"
+        return f"{self.name} ({self.distribution})" if self.distribution != "-" else self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,10 @@ def resolve(
     as_of = wishes.as_of or definition.as_of or (before.as_of if before and not wishes.upgrade else None)
     asked = replace(definition, as_of=as_of, python=_both(definition.python, wishes.python))
     count = len(definition.pip) + len(definition.wheels) + len(definition.conda)
-    doing = f"Resolving {counted(count, 'requirement')} of {project.name}"
+    wanted = [f"plugins.{each}" for each in sorted(definition.plugins)]
+    if count or not wanted:
+        wanted.insert(0, counted(count, "requirement"))
+    doing = f"Resolving {' and '.join(wanted)} of {project.name}"
     if definition.pylock:
         doing = f"Reading {project.spec}"
     elif definition.interpreter:
