@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import os
-import stat
 import subprocess
 import sys
 import time
@@ -97,34 +96,6 @@ def test_what_was_published_is_found_with_all_that_is_known_of_it(images: Images
     assert (document["id"], document["kind"], document["python"]) == (str(ID), "prefix", "bin/python")
     assert document["created"].endswith("Z")
     assert damages(images) == []
-
-
-@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
-def test_whatever_the_umask_only_who_may_enter_depends_on_it(images: Images, umask: int) -> None:
-    def build(prefix: Path) -> None:
-        fill(prefix)
-        (prefix / "bin/six").write_text("#!python\n")
-        (prefix / "bin/six").chmod(0o777 & ~umask)
-        (prefix / "read-only").touch()
-        (prefix / "read-only").chmod(0o400)
-
-    before = os.umask(umask)
-    try:
-        publish(images, build=build)
-    finally:
-        os.umask(before)
-
-    home = images.home(ID)
-    modes = {str(each.relative_to(home)): stat.S_IMODE(each.lstat().st_mode) for each in home.rglob("*")}
-    assert {name: f"{modes[name]:o}" for name in ("bin", "bin/six", "bin/activate", SITE, "read-only")} == {
-        "bin": "755",
-        "bin/six": "755",
-        "bin/activate": "644",
-        SITE: "755",
-        "read-only": "444",
-    }
-    assert {f"{modes[name]:o}" for name in modes if not (home / name).is_symlink()} == {"755", "644", "444"}
-    assert stat.S_IMODE(home.stat().st_mode) == 0o777 & ~umask
 
 
 def test_a_build_that_fails_leaves_nothing(images: Images) -> None:

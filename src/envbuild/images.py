@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -98,8 +97,7 @@ class Images:
     def publish(self, stage: Path, image: Image) -> Image:
         """Put what was built in ``stage`` in its place, and seal it.
 
-        If somebody else has published the same id meanwhile, that one stays. Who may enter the prefix is left to
-        the umask of whoever builds; the permissions of what is in it are the same whoever that is.
+        If somebody else has published the same id meanwhile, that one stays.
 
         :param image: what it is; its path does not matter. What else is worth knowing (its name, the digest of its
             lock) goes into its details.
@@ -107,7 +105,6 @@ class Images:
         :raises BuildFailed: a package lays claim to files outside of the prefix.
         :raises StoreError: the store cannot be written.
         """
-        _settle(stage / PREFIX)
         self._describe(stage, image)
         folder = self._folder(image.id)
         with writing(self.store.root):
@@ -218,7 +215,6 @@ class Images:
         :raises NotFound: it is not there.
         :raises Damaged: some of it cannot be mended with ``fresh``; the rest was.
         """
-        _settle(fresh)
         with self._leased(id):
             resealed = self._mend_seal(id, fresh)
             home = self.home(id)
@@ -340,26 +336,3 @@ def _forget_compiled(source: Path) -> None:
     if source.suffix == ".py":
         for compiled in (source.parent / "__pycache__").glob(f"{source.stem}.*.pyc"):
             compiled.unlink(missing_ok=True)
-
-
-def _settle(prefix: Path) -> None:
-    """Let others do in ``prefix`` what the owner may, but write.
-
-    Installers leave the permissions to the umask, and what they link from a cache has those of whoever filled that.
-    Nobody is let in by this: who may enter the prefix, its own permissions say.
-    """
-    waiting = [str(prefix)]
-    for folder in waiting:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    continue
-                mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
-                own = mode & 0o500
-                wanted = mode & 0o7700 | own >> 3 | own >> 6
-                if mode != wanted:
-                    # What is linked from a cache may be somebody else's file, and that is their decision.
-                    with suppress(PermissionError):
-                        os.chmod(entry.path, wanted)  # noqa: PTH101  a Path for each of thousands takes longer
-                if entry.is_dir():
-                    waiting.append(entry.path)
