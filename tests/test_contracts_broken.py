@@ -14,6 +14,7 @@ from support import right, tried, wrong
 from support.promises import promises
 
 from envbuild.testing import PluginContract
+from envbuild.testing.lingering import GoingOn, end
 from envbuild.testing.ourselves import Ourselves
 
 
@@ -65,6 +66,12 @@ CASES = [
         LocksTheHost=("every_machine_gives_the_same_answer", "+another-host"),
         TellsASecret=("no_secret_is_told", "in its progress"),
         FailsWithASecret=("no_secret_is_told", "in its error"),
+        LocksASecretInBase64=("no_secret_is_told", "in what it has locked, in base64"),
+        FailsWithASecretInHex=("no_secret_is_told", "in its error, in hex"),
+        LogsASecret=("no_secret_is_told", "in its log, as it is"),
+        PrintsASecret=("no_secret_is_told", "in what it prints, as it is"),
+        LeavesAThread=("nothing_goes_on_when_it_has_answered", "    the thread looks for more"),
+        LeavesAProgram=("nothing_goes_on_when_it_has_answered", ": sleep 61"),
         PinsNothing=("what_cannot_be_had_is_refused_in_words", "what cannot be had it pins"),
         RefusesWithAnotherError=("what_cannot_be_had_is_refused_in_words", "with BuildFailed, not ResolutionFailed"),
         RefusesWithoutAWord=("what_cannot_be_had_is_refused_in_words", "without a word"),
@@ -90,6 +97,7 @@ CASES = [
         SetsAVariableOnce=("it_only_looks", "SHELF: added"),
         MovesHouse=("it_only_looks", "the handler of: SIGUSR1: changed"),
         AsksTheNetwork=("it_only_looks", "it asks the network"),
+        CountsInTheBackground=("nothing_goes_on_when_it_has_answered", "    the thread counts_0"),
         ReadsNamesAlone=("what_matters_counts", "what matters has changed"),
     ),
     *cases(
@@ -111,6 +119,9 @@ CASES = [
         RefusesAsFailed=("an_artifact_that_is_not_the_locked_one_is_refused", "with BuildFailed, not Damaged"),
         WritesASecret=("no_secret_is_in_it", "pip.conf"),
         WritesASecretOfTheProcess=("no_secret_is_in_it", "pip.conf"),
+        PacksASecret=("no_secret_is_in_it", "settings.zip.gz, unpacked, in it pip.conf: in base64"),
+        GoesByItsUmask=("whoever_builds_makes_no_difference", "bin/tool: a file, 0755"),
+        LeavesADaemon=("nothing_goes_on_when_it_has_answered", ": sleep 62"),
         WritesItsOwner=("whoever_builds_makes_no_difference", "owner: a file"),
         WritesTheHost=("whoever_builds_makes_no_difference", "host: a file"),
         WritesTheDay=("whoever_builds_makes_no_difference", "day: a file"),
@@ -147,6 +158,9 @@ CASES = [
         ShowsVariablesByProgram=("values_are_on_no_command_line", "process "),
         KeepsALog=("it_writes_only_where_it_was_told", "runs.log"),
         KeepsVariables=("it_writes_only_where_it_was_told", "written the value of a variable down"),
+        KeepsVariablesEncoded=("it_writes_only_where_it_was_told", "variables: quoted"),
+        PassesVariablesInBase64=("values_are_on_no_command_line", "VARIABLES="),
+        WatchesOn=("nothing_goes_on_when_the_run_has_ended", "    the thread watches"),
         KeepsInputOpen=("who_reads_does_not_wait_for_ever", "that reads its standard input waits for ever (for 5 s)"),
         UsesItsOwnPython=("the_python_is_that_of_the_environment", "runs with the Python of"),
         SaysZeroWhileItRuns=("poll_can_be_asked_at_any_time", "poll says [0, 0] while the run goes on"),
@@ -168,7 +182,10 @@ CASES = [
         "Deploying",
         ServesEverybody=("other_targets_are_declined", "somebody else's target: it answers"),
         StartsSomethingFirst=("other_targets_are_declined", "('127.0.0.1', 9)"),
-        ShowsTheKey=("no_secret_is_told", "the secret is in what its handle says"),
+        ShowsTheKey=(
+            "no_secret_is_told",
+            "the value of ${ENVBUILD_TESTING_SECRET} is in what its handle says of itself, as it is",
+        ),
     ),
 ]
 
@@ -216,7 +233,7 @@ def test_what_a_plugin_leaves_in_the_process_is_found_in_any_order_and_gone_afte
     done = inside(pytester)
 
     after = Ourselves.now()
-    done.assert_outcomes(passed=9, failed=1)
+    done.assert_outcomes(passed=10, failed=1)
     for each in ("the working directory", "the umask", "sys.path", "the default timeout of sockets"):
         assert f"    {each}: " in done.stdout.str()
     assert (after.directory, after.umask, after.timeout) == (before.directory, before.umask, before.timeout)
@@ -225,6 +242,64 @@ def test_what_a_plugin_leaves_in_the_process_is_found_in_any_order_and_gone_afte
 
 def contract_of(case: Case) -> str:
     return getattr(tried, case.contract).__mro__[1].__name__
+
+
+def test_a_case_that_is_said_not_to_be_there_and_is_counts_as_a_mistake(pytester: pytest.Pytester) -> None:
+    suite = _SUITE.format(contract="Resolving", plugin="ShelfPlugin")
+    pytester.makepyfile(
+        suite
+        + """
+    @pytest.fixture
+    def has_no(self):
+        return {"unsatisfiable": "nothing is refused"}
+"""
+    )
+
+    done = inside(pytester, "-k", "what_cannot_be_had")
+
+    assert "says that there is no case `unsatisfiable` (nothing is refused), and there is one" in done.stdout.str()
+
+
+@pytest.mark.parametrize(("has_no", "outcome"), [({}, "skipped"), ({"unsatisfiable": "there is nothing"}, "passed")])
+def test_a_case_that_lacks_is_skipped_unless_it_is_said_that_there_is_none(
+    pytester: pytest.Pytester, has_no: dict[str, str], outcome: str
+) -> None:
+    suite = _SUITE.format(contract="Resolving", plugin="ShelfPlugin")
+    pytester.makepyfile(
+        suite
+        + f"""
+    @pytest.fixture
+    def has_no(self):
+        return {has_no}
+
+    @pytest.fixture
+    def unsatisfiable(self):
+        return None
+"""
+    )
+
+    done = inside(pytester, "-k", "what_cannot_be_had")
+
+    assert done.parseoutcomes() == {outcome: 1, "deselected": done.parseoutcomes()["deselected"]}
+
+
+def test_a_program_that_waits_for_another_question_is_no_mistake(pytester: pytest.Pytester) -> None:
+    suite = _SUITE.format(contract="Resolving", plugin="LeavesAProgram")
+    pytester.makepyfile(
+        suite
+        + """
+    @pytest.fixture
+    def helpers(self):
+        return frozenset({"sleep 61"})
+"""
+    )
+
+    done = inside(pytester, "-k", "nothing_goes_on")
+    left = GoingOn.now("").processes
+    end([each for each in left if each.command == "sleep 61"])
+
+    done.assert_outcomes(passed=1, deselected=done.parseoutcomes()["deselected"])
+    assert [each.command for each in left].count("sleep 61") == 1
 
 
 def test_every_promise_has_a_plugin_that_breaks_it() -> None:

@@ -154,6 +154,10 @@ class TestResolvingPrivateWheels(ResolveDependenciesContract):
             wheels.append(WheelRef(each.filename, Digest(each.sha256), path=each.filename))
         return Definition(wheels=tuple(wheels), root=folder)
 
+    @pytest.fixture
+    def unsatisfiable(self, definition: Definition) -> Definition:
+        return replace(definition, wheels=(WheelRef("gone-1.0-py3-none-any.whl", Digest.of(b"gone"), path="gone.whl"),))
+
 
 class TestBuildingPrivateWheels(Pip, BuildImageContract):
     @pytest.fixture
@@ -195,6 +199,10 @@ class Conda:
     @pytest.fixture
     def settings(self, tmp_path: Path) -> Mapping[str, str]:
         return {"RATTLER_CACHE_DIR": str(tmp_path / "rattler-cache")}
+
+    @pytest.fixture
+    def helpers(self) -> frozenset[str]:
+        return frozenset({"envbuild_conda.worker"})
 
     @pytest.fixture
     def asked(self, channel: Channel, tmp_path: Path) -> Callable[..., Definition]:
@@ -244,10 +252,22 @@ class Unmanaged:
 
 
 class TestRecordingAnInterpreter(Unmanaged, ResolveDependenciesContract):
-    """What is there is taken as it is: nothing can be asked for, and nothing be released."""
+    """What is there is taken as it is: nothing can be released."""
+
+    @pytest.fixture
+    def has_no(self) -> Mapping[str, str]:
+        return {"reordered": "a definition names one interpreter"}
+
+    @pytest.fixture
+    def unsatisfiable(self, tmp_path: Path) -> Definition:
+        return Definition(interpreter="./nowhere/bin/python", root=tmp_path)
 
 
 class TestMakingWaysIntoAnInterpreter(Unmanaged, BuildImageContract):
+    @pytest.fixture
+    def has_no(self) -> Mapping[str, str]:
+        return {"tampered": "what is installed already is recorded, and no file of it has a digest"}
+
     @pytest.fixture
     def lock(self, plugin: object, definition: Definition) -> Lock:
         with temporary_workspace(plugin) as place:

@@ -66,6 +66,9 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
     :returns: the sections of the definition (see ``Definition.sections``) that are now taken care of, or ``None``
         for "nothing in it is mine". A section that nobody takes on is an error that names the plugin to install.
     :raises ResolutionFailed: nothing satisfies the definition; the message says why, in the user's terms.
+    :raises PythonNotFound: no interpreter on this machine fits.
+    :raises NotFound: a file that the definition names is not there.
+    :raises Damaged: a file that the definition names is not what it says.
     :raises PackageClash: a package is pinned already.
     """
 
@@ -104,7 +107,8 @@ def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRe
 
     The environment is what the lock says and nothing else: every artifact is checked against its digest, and two
     builds of one lock on two machines hold the same files, byte for byte. It is shared by everybody who asks for
-    that id, so nothing in it may depend on who asked.
+    that id, so nothing in it may depend on who asked. Of the permissions only the owner's are the builder's: in
+    what is published others may do what the owner may, but write, whatever the umask was.
 
     :param definition: what was asked for; paths in it are relative to ``definition.root``.
     :param lock: what to install; paths in it are relative to ``lock.root``.
@@ -123,6 +127,7 @@ def run_target(run: RunRequest, image: Image) -> RunHandle | None:
     Plugins are asked in turn, the last registered first, and the first answer that is not ``None`` is used; ``None``
     says "this target is not mine". The call returns as soon as the program has started: waiting, passing on its
     output and stopping it are the handle's business. The image is already built for the platform of the target.
+    Should this process be killed, the program should end as well: its run is recorded as ``Failed``.
 
     A handle whose class has an attribute ``starter`` may be started again without loading any plugin: it is the
     name (``package.module:function``) of a function that takes ``command``, ``directory``, ``variables`` and the path

@@ -134,8 +134,8 @@ def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Loc
         found = workspace.catalogue.latest_resolution(digest, str(platform))
     if found is None or found.platform != str(platform):
         return None
-    text = workspace.store.read(Digest.parse(found.lock_digest)).decode()
-    return Lock.parse(text, where=f"the lock of {project.spec}", root=project.definition.root)
+    data = workspace.store.read(Digest.parse(found.lock_digest))
+    return Lock.parse(data, where=f"the lock of {project.spec}", root=project.definition.root)
 
 
 def lock(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked:
@@ -203,7 +203,10 @@ def resolve(
     as_of = wishes.as_of or definition.as_of or (before.as_of if before and not wishes.upgrade else None)
     asked = replace(definition, as_of=as_of, python=_both(definition.python, wishes.python))
     count = len(definition.pip) + len(definition.wheels) + len(definition.conda)
-    doing = f"Resolving {counted(count, 'requirement')} of {project.name}"
+    wanted = [f"plugins.{each}" for each in sorted(definition.plugins)]
+    if count or not wanted:
+        wanted.insert(0, counted(count, "requirement"))
+    doing = f"Resolving {' and '.join(wanted)} of {project.name}"
     if definition.pylock:
         doing = f"Reading {project.spec}"
     elif definition.interpreter:

@@ -5,19 +5,28 @@ Each says in its docstring what is wrong with it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import getpass
+import gzip
+import io
+import json
+import logging
 import os
 import platform
 import random
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
+import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -302,6 +311,52 @@ class FailsWithASecret(ShelfPlugin):
             raise type(error)(f"https://me:{request.variables[SECRET]}@host.test: nothing fits") from None
 
 
+class LocksASecretInBase64(Resolver):
+    """It writes down the header that opens the index."""
+
+    def after(self, definition: Definition, resolution: Resolution) -> None:
+        told = {"header": "Basic " + base64.b64encode(f"me:{resolution.request.variables[SECRET]}".encode()).decode()}
+        resolution.packages = tuple(replace(each, details=told) for each in resolution.packages)
+
+
+class FailsWithASecretInHex(ShelfPlugin):
+    """It tells what opens the index where it fails, in hex."""
+
+    def choose(self, asked: str, definition: Definition, request: LockRequest) -> Package:
+        try:
+            return super().choose(asked, definition, request)
+        except Exception as error:
+            raise type(error)(f"{request.variables[SECRET].encode().hex()}: nothing fits") from None
+
+
+class LogsASecret(Resolver):
+    """It logs what opens the index, for whoever looks for mistakes."""
+
+    def before(self, definition: Definition, resolution: Resolution) -> None:
+        logging.getLogger("shelf").debug("asking https://me:%s@host.test", resolution.request.variables[SECRET])
+
+
+class PrintsASecret(Resolver):
+    """A program of its prints what opens the index."""
+
+    def before(self, definition: Definition, resolution: Resolution) -> None:
+        subprocess.run(["printenv", SECRET], env=dict(resolution.request.variables), check=True)
+
+
+class LeavesAThread(Resolver):
+    """It goes on looking for newer versions when it has answered."""
+
+    def after(self, definition: Definition, resolution: Resolution) -> None:
+        threading.Thread(target=time.sleep, args=(8,), name="looks for more", daemon=True).start()
+
+
+class LeavesAProgram(Resolver):
+    """A program of its goes on when it has answered."""
+
+    def after(self, definition: Definition, resolution: Resolution) -> None:
+        subprocess.Popen(["sleep", "61"])
+
+
 class PinsNothing(ShelfPlugin):
     """It pins the nearest thing where nothing fits."""
 
@@ -517,6 +572,15 @@ class AsksTheNetwork(Hasher):
         return 1
 
 
+class CountsInTheBackground(Hasher):
+    """It begins to count what it will be asked for next."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        self.pool = ThreadPoolExecutor(1, thread_name_prefix="counts")
+        self.pool.submit(time.sleep, 6)
+        return 1
+
+
 class ReadsNamesAlone(CountsFiles):
     """It says which files there are, and not what is in them."""
 
@@ -676,6 +740,35 @@ class WritesASecretOfTheProcess(Builder):
 
     def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
         (request.destination / "pip.conf").write_text(f"https://me:{os.environ.get(SECRET)}@host.test\n")
+
+
+class PacksASecret(Builder):
+    """An archive, compressed, with a file in it that says how the index is opened."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        header = base64.b64encode(f"me:{request.variables[SECRET]}".encode()).decode()
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr(zipfile.ZipInfo("pip.conf"), f"header = Basic {header}\n", zipfile.ZIP_DEFLATED)
+        (request.destination / "settings.zip.gz").write_bytes(gzip.compress(stream.getvalue(), mtime=0))
+
+
+class GoesByItsUmask(Builder):
+    """It takes for a program what its umask lets others execute."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        unpacked = request.scratch / "tool"
+        os.close(os.open(unpacked, os.O_CREAT | os.O_WRONLY, 0o777))
+        tool = request.destination / "bin" / "tool"
+        tool.write_text("#!/bin/sh\n")
+        tool.chmod(0o755 if unpacked.stat().st_mode & stat.S_IXOTH else 0o644)
+
+
+class LeavesADaemon(Builder):
+    """A program of its goes on, as a child of nobody's."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        subprocess.run(["sh", "-c", "sleep 62 > /dev/null 2>&1 &"], check=True)
 
 
 class WritesItsOwner(Builder):
@@ -980,6 +1073,33 @@ class KeepsVariables(RunsHere):
     def begin(self, run: RunRequest, image: Image) -> RunHandle:
         (run.folder / "variables").write_text(str(dict(run.variables)))
         return super().begin(run, image)
+
+
+class KeepsVariablesEncoded(RunsHere):
+    """It writes down the variables of the run, quoted as in a URL."""
+
+    def begin(self, run: RunRequest, image: Image) -> RunHandle:
+        told = "".join(f"%{each:02x}" for each in str(dict(run.variables)).encode())
+        (run.folder / "variables").write_text(told)
+        return super().begin(run, image)
+
+
+class PassesVariablesInBase64(RunsHere):
+    """It passes the variables on a command line, where nobody is to be able to read them."""
+
+    def start(self, run: RunRequest, image: Image, **options: Any) -> subprocess.Popen[bytes]:
+        told = base64.b64encode(json.dumps(dict(run.variables)).encode()).decode()
+        words = ("env", f"VARIABLES={told}", f"{image.path}/bin/python", *run.command[1:])
+        return super().start(replace(run, command=words), image)
+
+
+class WatchesOn(Runner):
+    """It goes on looking after a run that has ended."""
+
+    class handle(Process):  # noqa: N801
+        def stream(self, write: Callable[[int, bytes], None]) -> int:
+            threading.Thread(target=time.sleep, args=(8,), name="watches", daemon=True).start()
+            return super().stream(write)
 
 
 class KeepsInputOpen(RunsHere):

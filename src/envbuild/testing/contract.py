@@ -6,13 +6,14 @@ import inspect
 import os
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from dataclasses import fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Any, ClassVar, NoReturn
+from types import MappingProxyType, ModuleType
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import pytest
 
@@ -22,9 +23,13 @@ from envbuild.fingerprint import Difference, differences
 from envbuild.hookspecs import GROUP
 from envbuild.platform import Platform
 from envbuild.plugins import Plugins
-from envbuild.testing import elsewhere, watching
+from envbuild.testing import elsewhere, lingering, watching
+from envbuild.testing.leaks import spellings
+from envbuild.testing.lingering import GoingOn
 from envbuild.testing.ourselves import Ourselves
 from envbuild.workspace import Workspace
+
+T = TypeVar("T")
 
 SECRET = "ENVBUILD_TESTING_SECRET"  # noqa: S105 - the name of a variable
 """The variable that holds a secret: where a definition needs one, it says ``${ENVBUILD_TESTING_SECRET}``."""
@@ -40,6 +45,7 @@ class PluginContract:
     """The hook that the contract is for."""
 
     _promise = ""
+    _has_no: Mapping[str, str] = MappingProxyType({})
 
     # What an author gives
 
@@ -85,6 +91,23 @@ class PluginContract:
         return ()
 
     @pytest.fixture
+    def has_no(self) -> Mapping[str, str]:
+        """The cases that cannot be with the plugin, by name, and why not.
+
+        A test that lacks its case is skipped. Where the case is named here nothing is skipped, and the test fails if
+        there is such a case after all. The names are those of the fixtures.
+        """
+        return {}
+
+    @pytest.fixture
+    def helpers(self) -> frozenset[str]:
+        """Programs that the plugin has wait for its next question, by a word of their command lines.
+
+        They end by themselves, at the latest with the process that started them.
+        """
+        return frozenset()
+
+    @pytest.fixture
     def variables(self, secret: str, settings: Mapping[str, str]) -> dict[str, str]:
         """The variables of whoever asks: the tests', the settings, and in ``ENVBUILD_TESTING_SECRET`` the secret."""
         return {**os.environ, SECRET: secret, **settings}
@@ -97,9 +120,10 @@ class PluginContract:
     # What the contracts go by
 
     @pytest.fixture(autouse=True)
-    def _by_the_docstring(self, request: pytest.FixtureRequest) -> None:
-        """Know what the test is about, to say it where it fails."""
+    def _by_the_docstring(self, request: pytest.FixtureRequest, has_no: Mapping[str, str]) -> None:
+        """Know what the test is about, to say it where it fails, and which cases there cannot be."""
         self._promise = inspect.cleandoc(request.function.__doc__ or "")
+        self._has_no = has_no
 
     @pytest.fixture(autouse=True)
     def _process_stays_as_it_is(self) -> Iterator[None]:
@@ -122,6 +146,11 @@ class PluginContract:
         """Have the secret where users have theirs, for those who look there and not in what they are given."""
         monkeypatch.setenv(SECRET, secret)
 
+    @pytest.fixture(autouse=True)
+    def _mark_of_programs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Have programs that a plugin starts known by their variables, whoever their parent has become."""
+        monkeypatch.setenv(lingering.MARK, uuid.uuid4().hex)
+
     def broken(self, found: str, *details: object) -> NoReturn:
         """Fail: say what was found, and which promise that breaks."""
         lines = [f"{self.hook}: {found}", *(f"    {each}" for each in details), "", "The promise:", self._promise]
@@ -130,6 +159,15 @@ class PluginContract:
     def lacks(self, fixture: str, what: str) -> NoReturn:
         """Fail for want of something that only the author can give."""
         pytest.fail(f"{type(self).__name__} has to give the fixture `{fixture}`: {what}", pytrace=False)
+
+    def if_any(self, case: str, found: T | None, otherwise: str) -> T | None:
+        """The case, or ``None`` where the plugin is said to have none (`has_no`); skip where nobody has said so."""
+        reason = self._has_no.get(case)
+        if found is not None and reason is not None:
+            self.broken(f"`has_no` says that there is no case `{case}` ({reason}), and there is one")
+        if found is None and reason is None:
+            pytest.skip(f"{otherwise}; if there can be none, say so in `has_no`")
+        return found
 
     def ask(self, plugin: Any, **arguments: Any) -> Any:
         """Ask the plugin, as envbuild does; what is no `EnvbuildError` comes as `PluginError`."""
@@ -179,6 +217,34 @@ class PluginContract:
             # Not what the variables were: some of them are secret.
             told = (f"{': '.join(each.path)}: {_became(each)}" for each in unlike)
             self.broken("it has changed what it was given, or the process that it runs in", *told)
+
+    @contextmanager
+    def nothing_goes_on(self, helpers: frozenset[str]) -> Iterator[None]:
+        """Fail if a thread or a program that begins meanwhile still goes on afterwards."""
+        before = GoingOn.now(os.environ[lingering.MARK])
+        yield
+        threads, processes = before.since()
+        unknown = [each for each in processes if not any(word in each.command for word in helpers)]
+        lingering.end(unknown)
+        if threads or unknown:
+            found = [f"the thread {each.name}" for each in threads] + [str(each) for each in unknown]
+            self.broken("it has answered, and something that it has begun still goes on", *found)
+
+    def keeps(self, secret: str, where: str, *told: object) -> None:
+        """Fail if the secret stands in what is told, however it is spelled there."""
+        for each in told:
+            ways = spellings(str(each), secret)
+            if ways:
+                self.broken(f"the value of ${{{SECRET}}} is in {where}, {' and '.join(ways)}", each)
+
+    @contextmanager
+    def nothing_overheard(self, secret: str, capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+        """Fail if the secret is printed or logged meanwhile."""
+        capfd.readouterr()
+        with watching.logged() as lines:
+            yield
+        self.keeps(secret, "its log", *lines)
+        self.keeps(secret, "what it prints", *capfd.readouterr())
 
     # What every plugin promises
 

@@ -56,10 +56,10 @@ class DeployTargetContract(PluginContract):
 
         As docs/plugins.md says: "no secret is in what an answer says of itself".
         """
-        if deployment is None:
-            pytest.skip("there is no fixture `deployment`")
-        handle = self.ask(plugin, deployment=deployment, image=image)
+        own = self.if_any("deployment", deployment, "there is no fixture `deployment`")
+        if own is None:
+            return
+        handle = self.ask(plugin, deployment=own, image=image)
         if handle is None:
             self.broken("it declines the deployment that is said to be its own; it answers None")
-        if secret in f"{handle!r} {handle}":
-            self.broken("the secret is in what its handle says of itself")
+        self.keeps(secret, "what its handle says of itself", repr(handle), handle)

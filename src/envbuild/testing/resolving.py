@@ -14,7 +14,7 @@ import pytest
 
 from envbuild.definition import OWN_SECTIONS, Definition
 from envbuild.digest import Digest
-from envbuild.errors import EnvbuildError, LockError, ResolutionFailed
+from envbuild.errors import Damaged, EnvbuildError, LockError, NotFound, PythonNotFound, ResolutionFailed
 from envbuild.lock import Lock, LockRequest, Package, Resolution
 from envbuild.platform import Platform
 from envbuild.requirement import Requirement, WheelRef
@@ -95,7 +95,8 @@ class ResolveDependenciesContract(PluginContract):
     """What ``resolve_dependencies`` promises.
 
     A subclass gives the fixtures ``plugin`` and ``definition``; the more that definition asks for, the more is
-    proved. It may give ``foreign``, ``unsatisfiable`` and ``release``, without which some tests are skipped.
+    proved. It may give ``foreign``, ``unsatisfiable``, ``reordered`` and ``release``, without which some tests are
+    skipped.
     """
 
     hook = "resolve_dependencies"
@@ -122,6 +123,15 @@ class ResolveDependenciesContract(PluginContract):
     def unsatisfiable(self) -> Definition | None:
         """A definition that is the plugin's, and asks for what cannot be had."""
         return None
+
+    @pytest.fixture
+    def reordered(self, definition: Definition) -> Definition | None:
+        """The definition, written in another order; by default so are pip's requirements, wheels and conda's packages.
+
+        What is in a section of the plugin's own only its author can put in another order.
+        """
+        turned = reversed_definition(definition)
+        return turned if plain(turned) != plain(definition) else None
 
     @pytest.fixture
     def release(self) -> Callable[[], object] | None:
@@ -259,17 +269,18 @@ class ResolveDependenciesContract(PluginContract):
             self.broken("it locks places that are on no other machine", *wrong)
 
     def test_the_order_of_what_is_asked_for_does_not_count(
-        self, definition: Definition, resolve: Callable[..., Answer]
+        self, definition: Definition, reordered: Definition | None, resolve: Callable[..., Answer]
     ) -> None:
         """Requirements, packages and wheels are sets: written in another order, they are the same question.
 
         As `Definition.content` says: "The order of requirements, wheels, conda packages, variables and secrets says
         nothing and is dropped".
         """
-        reordered = reversed_definition(definition)
-        if plain(reordered) == plain(definition):
-            pytest.skip("the fixture `definition` asks for less than two things")
-        found = resolve(definition), resolve(reordered)
+        missing = "the fixture `definition` asks for less than two things, or its order is known to the plugin alone"
+        turned = self.if_any("reordered", reordered, f"{missing}: give `reordered`")
+        if turned is None:
+            return
+        found = resolve(definition), resolve(turned)
         self.same("asked in another order, it answers differently", *(each.content for each in found))
 
     def test_what_is_locked_stays(
@@ -373,6 +384,16 @@ class ResolveDependenciesContract(PluginContract):
             again.content,
         )
 
+    def test_nothing_goes_on_when_it_has_answered(
+        self, definition: Definition, helpers: frozenset[str], resolve: Callable[..., Answer]
+    ) -> None:
+        """No thread and no program that it has begun goes on, whoever its parent has become.
+
+        As docs/plugins.md says: "**Nothing goes on behind an answer.**"
+        """
+        with self.nothing_goes_on(helpers):
+            resolve(definition)
+
     def test_every_artifact_can_be_verified(self, definition: Definition, resolve: Callable[..., Answer]) -> None:
         """Each package says where it comes from, and each file has its SHA-256 and its size.
 
@@ -398,34 +419,41 @@ class ResolveDependenciesContract(PluginContract):
         unsatisfiable: Definition | None,
         secret: str,
         resolve: Callable[..., Answer],
+        capfd: pytest.CaptureFixture[str],
     ) -> None:
-        """What opens an index is in no lock, no message and no error: locks are committed, and errors are mailed.
+        """What opens an index is in no lock, message, log or error: locks are committed, and errors are mailed.
+
+        Nor is it there in base64 or another spelling, which opens the index as well.
 
         As `Artifact` says: "never with credentials".
         """
-        found = resolve(definition)
-        if secret in found.lock.to_toml() or secret in str(found.content):
-            self.broken("the value of ${ENVBUILD_TESTING_SECRET} is in what it has locked")
-        if secret in found.told:
-            self.broken("the value of ${ENVBUILD_TESTING_SECRET} is in its progress", found.told)
+        with self.nothing_overheard(secret, capfd):
+            found = resolve(definition)
+        self.keeps(secret, "what it has locked", found.lock.to_toml(), found.content)
+        self.keeps(secret, "its progress", found.told)
         if unsatisfiable:
-            with pytest.raises(EnvbuildError) as raised:
+            with self.nothing_overheard(secret, capfd), pytest.raises(EnvbuildError) as raised:
                 resolve(unsatisfiable)
-            if secret in said_by(raised.value):
-                self.broken("the value of ${ENVBUILD_TESTING_SECRET} is in its error", said_by(raised.value))
+            self.keeps(secret, "its error", said_by(raised.value))
 
     def test_what_cannot_be_had_is_refused_in_words(
         self, unsatisfiable: Definition | None, resolve: Callable[..., Answer]
     ) -> None:
         """A definition that nothing satisfies is refused with `ResolutionFailed`, which says why.
 
+        What is wrong with one thing that it names may be said by an error of its own.
+
         As `resolve_dependencies` says: "nothing satisfies the definition; the message says why, in the user's terms."
+        As `resolve_dependencies` says: "a file that the definition names is not there."
+        As `resolve_dependencies` says: "a file that the definition names is not what it says."
+        As `resolve_dependencies` says: "no interpreter on this machine fits."
         """
-        if unsatisfiable is None:
-            pytest.skip("there is no fixture `unsatisfiable`")
+        impossible = self.if_any("unsatisfiable", unsatisfiable, "there is no fixture `unsatisfiable`")
+        if impossible is None:
+            return
         try:
-            found = resolve(unsatisfiable)
-        except ResolutionFailed as error:
+            found = resolve(impossible)
+        except (ResolutionFailed, PythonNotFound, NotFound, Damaged) as error:
             if not str(error).strip():
                 self.broken("it refuses what cannot be had without a word")
         except EnvbuildError as error:

@@ -23,7 +23,8 @@ from envbuild.outcome import RunHandle, RunRequest
 from envbuild.platform import Platform
 from envbuild.testing.contract import SECRET, PluginContract
 from envbuild.testing.fakes import fill_prefix
-from envbuild.testing.watching import naming, watched
+from envbuild.testing.leaks import leaks, spellings
+from envbuild.testing.watching import watched
 
 _ID = Digest.of(b"envbuild.testing")
 _PARTS = ("stream", "poll", "signal", "cancel")
@@ -400,11 +401,12 @@ class RunTargetContract(PluginContract):
         run = start(f"import os; print(os.environ['TOLD'], os.environ[{SECRET!r}])", variables=variables)
         if run.end() != 0 or run.written.out.decode().strip() != f"two words {secret}":
             self.broken("the program does not have the variables of the request", run.written.err.decode())
-        if secret in f"{run.handle!r} {run.handle}":
-            self.broken("the values of variables, secrets among them, are in what its handle says of itself")
+        self.keeps(secret, "what its handle says of itself", repr(run.handle), run.handle)
 
     def test_values_are_on_no_command_line(self, start: Callable[..., Started], secret: str) -> None:
         """The values of variables are in no words that a program is started with: all users of a machine see those.
+
+        Nor are they there in base64 or another spelling.
 
         As docs/plugins.md says: "The value of a variable that opens something is in no lock, no environment, no message
         and no error, on no command line".
@@ -412,7 +414,7 @@ class RunTargetContract(PluginContract):
         with watched() as seen:
             run = start(_SAYS_WHEN, "1", variables={SECRET: secret})
             run.wait_for((run.directory / "began").exists, "a program does not begin")
-        found = [each.replace(secret, f"${{{SECRET}}}") for each in seen.words if secret in each]
+        found = [each.replace(secret, f"${{{SECRET}}}") for each in seen.words if spellings(each, secret)]
         found += [f"process {number}" for number in _processes_that_show(secret)]
         if found:
             self.broken("the value of a variable is on a command line, where everybody sees it", *found)
@@ -425,9 +427,19 @@ class RunTargetContract(PluginContract):
         told = tmp_path / "run-0"
         with self.nothing_left(told):
             start("", variables={SECRET: secret}).end()
-        found = naming(told, [secret])
+        found = leaks(told, secret)
         if found:
             self.broken("it has written the value of a variable down", *found)
+
+    def test_nothing_goes_on_when_the_run_has_ended(
+        self, start: Callable[..., Started], helpers: frozenset[str]
+    ) -> None:
+        """No thread and no program of the target's goes on once `stream` has given the exit code.
+
+        As docs/plugins.md says: "**Nothing goes on behind an answer.**"
+        """
+        with self.nothing_goes_on(helpers):
+            start("").end()
 
     def test_who_reads_does_not_wait_for_ever(self, start: Callable[..., Started]) -> None:
         """A program that reads its standard input comes to the end of ours, or finds it empty.
@@ -586,13 +598,13 @@ class RunTargetContract(PluginContract):
             self.broken("of two runs that print their names, and end with their length, this is said", *found)
 
 
-def _processes_that_show(text: str) -> list[str]:
-    """The processes in whose command line a text stands; none where there is no ``/proc``."""
+def _processes_that_show(secret: str) -> list[str]:
+    """The processes in whose command line a secret stands; none where there is no ``/proc``."""
     found = []
     for each in Path("/proc").glob("[0-9]*/cmdline"):
         # Others may end meanwhile, or be hidden.
         with suppress(OSError):
-            found += [each.parent.name] if text.encode() in each.read_bytes() else []
+            found += [each.parent.name] if spellings(each.read_bytes(), secret) else []
     return found
 
 

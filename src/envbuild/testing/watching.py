@@ -6,6 +6,7 @@ are compared before and after.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import stat
@@ -168,6 +169,32 @@ def naming(folder: Path, words: Iterable[str]) -> list[str]:
             held += b"\0" + path.read_bytes()
         found += [str(path.relative_to(folder)) for each in sought if each in held][:1]
     return found
+
+
+class _Lines(logging.Handler):
+    """A log that is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line, with its traceback."""
+        self.lines.append(self.format(record))
+
+
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """What is logged as long as the block lasts, at whatever level."""
+    root, handler = logging.getLogger(), _Lines()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield handler.lines
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
 
 
 @contextmanager
