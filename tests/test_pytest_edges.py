@@ -498,9 +498,9 @@ class Debugged:
         before, _, self.told = self.told.partition(text)
         return before
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, end: str = "\n") -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(text.encode() + b"\n")
+        self.process.stdin.write((text + end).encode())
 
     def ended(self) -> tuple[int, str]:
         """Its exit code, and the rest of what it printed."""
@@ -543,7 +543,8 @@ def test_quitting_a_debugger_ends_the_session_and_ctrl_c_does_not(project: pytes
     debugged.expect("(Pdb) ")
     debugged.say("import time; time.sleep(50)")
     time.sleep(0.5)
-    debugged.say("\x03")
+    # An empty line would have the debugger do again what was interrupted.
+    debugged.say("\x03", end="")
     debugged.expect("KeyboardInterrupt")
     debugged.expect("(Pdb) ")
     debugged.say("p 'it is ' + where")
