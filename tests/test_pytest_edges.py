@@ -175,6 +175,30 @@ def test_a_test_is_selected_by_the_name_it_has_here_and_by_that_which_it_has_ins
     assert sorted(line for line in result.outlines if "::" in line) == found
 
 
+def test_definitions_of_one_name_in_different_folders_are_told_apart(project: pytest.Pytester, away: Path) -> None:
+    root = project.mkdir("root")
+    (root / "pytest.ini").write_text("[pytest]\n")
+    (root / "test_it.py").write_text("import os\ndef test_b(): assert os.environ['WHERE'] == 'two'\n")
+    beside = project.mkdir("beside[1]")
+    environment(beside, "two", away, WHERE="one")
+    os.chdir(root)
+    asked = [f"--envbuild={beside / 'two.yml'}", "--envbuild=../two.yml"]
+    failed = "test_it.py::test_b[../beside[1]/two.yml]"
+
+    spread = run(project, *asked, "-n", "2")
+    one = run(project, *asked, failed, "--junitxml=junit.xml")
+    again = run(project, *asked, "--lf")
+    other = run(project, *asked, "-k", "not beside")
+
+    for result in (spread, again, one):
+        assert [each.split(" ")[1] for each in result.outlines if each.startswith("FAILED ")] == [failed]
+    spread.assert_outcomes(passed=1, failed=1)
+    one.assert_outcomes(failed=1)
+    again.assert_outcomes(failed=1)
+    other.assert_outcomes(passed=1, deselected=1)
+    assert 'name="test_b[../beside[1]/two.yml]"' in (root / "junit.xml").read_text()
+
+
 def test_a_name_that_no_environment_has_is_refused_and_those_that_there_are_named(project: pytest.Pytester) -> None:
     project.makepyfile(test_n=NAMES)
 
