@@ -274,6 +274,27 @@ def test_marks_that_are_worked_out_are_heeded_as_those_that_are_written_down(pro
     ]
 
 
+@pytest.mark.parametrize("hook", ["pytest_collection_modifyitems(items)", "pytest_itemcollected(item)"])
+def test_a_mark_is_heeded_that_a_hook_adds_after_all_others(project: pytest.Pytester, hook: str) -> None:
+    project.makeconftest(
+        f"import pytest\n@pytest.hookimpl(trylast=True)\ndef {hook}:\n"
+        "    for each in locals().get('items') or [item]:\n"
+        "        if each.name.startswith('test_in'): each.add_marker(pytest.mark.envbuild('one.yml', 'two.yml'))\n"
+    )
+    project.makepyfile(
+        "import os\ndef test_in(): assert os.environ['WHERE'] == 'one'\ndef test_out(): assert 'WHERE' not in os.environ\n"
+    )
+
+    spread = run(project, "-n", "1")
+    again = run(project, "--lf")
+    kept = run(project, "-k", "test_in")
+
+    spread.assert_outcomes(passed=2, failed=1)
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["FAILED *::test_in[[]two.yml]*"])
+    kept.assert_outcomes(passed=1, failed=1, deselected=1)
+
+
 def test_a_mark_wins_over_the_option_even_if_it_is_worked_out(project: pytest.Pytester) -> None:
     project.makepyfile(**DYNAMIC)
 
@@ -716,6 +737,47 @@ def test_the_option_wins_over_the_setting(project: pytest.Pytester) -> None:
     project.makepyfile("import os\ndef test_where(): assert os.environ['WHERE'] == 'one'")
 
     run(project, "--envbuild", "one.yml").assert_outcomes(passed=1)
+
+
+TWICE = """
+import gc, os, signal, weakref, pytest
+
+def state():
+    fds = {each: os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd") if int(each) != listing}
+    return fds, os.getcwd(), signal.getsignal(signal.SIGTERM), gc.isenabled()
+
+class Kept:
+    def pytest_configure(self, config):
+        self.config = weakref.ref(config)
+
+listing = os.open("/proc/self/fd", os.O_RDONLY)
+os.close(listing)
+kept = []
+for words in ([], ["--envbuild=one.yml"], ["--envbuild=two.yml"]) * 2:
+    before = state()
+    kept.append(Kept())
+    print("code", int(pytest.main(["-q", "-p", "no:hypothesispytest", *words], plugins=[kept[-1]])))
+    assert state() == before, (before, state())
+    assert not open(f"/proc/self/task/{os.getpid()}/children").read()
+gc.collect()
+# pytest itself keeps the first.
+print("left", sum(each.config() is not None for each in kept[1:-1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_session_leaves_nothing_to_the_next_in_the_same_process(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_here="import os\ndef test_where(): assert os.environ.get('WHERE') != 'two'\n",
+        test_there="import pytest, only_inside\n@pytest.mark.envbuild('two.yml')\ndef test_b(): pass\n",
+    )
+
+    result = project.run(sys.executable, "-c", TWICE, timeout=120)
+
+    assert [each for each in result.outlines if each.startswith(("code", "left"))] == [
+        *("code 0", "code 0", "code 1", "code 0", "code 0", "code 1"),
+        "left 0",
+    ], lines(result)
 
 
 # -- what it costs

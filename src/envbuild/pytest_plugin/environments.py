@@ -140,8 +140,10 @@ class Environments:
         return Wishes(offline=self._offline, locked=self._locked, progress=self._progress or QUIET)
 
     def close(self) -> None:
-        """Let go of the environments."""
+        """Let go of the environments, and of the workspace if it was needed."""
         self._held.close()
+        if "workspace" in vars(self):
+            self.workspace.catalogue.close()
 
     def get(self, spec: str) -> Environment:
         """The environment that ``spec`` means, ready to be used.
