@@ -282,7 +282,8 @@ def test_a_mark_is_heeded_that_a_hook_adds_after_all_others(project: pytest.Pyte
         "        if each.name.startswith('test_in'): each.add_marker(pytest.mark.envbuild('one.yml', 'two.yml'))\n"
     )
     project.makepyfile(
-        "import os\ndef test_in(): assert os.environ['WHERE'] == 'one'\ndef test_out(): assert 'WHERE' not in os.environ\n"
+        "import os\ndef test_in(): assert os.environ['WHERE'] == 'one'\n"
+        "def test_out(): assert 'WHERE' not in os.environ\n"
     )
 
     spread = run(project, "-n", "1")

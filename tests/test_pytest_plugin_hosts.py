@@ -127,6 +127,43 @@ def test_here(): assert chosen(6) in (7, 8)
     assert Xml.parse(stage.folder / "coverage.xml").getroot().get("line-rate") == "1"
 
 
+PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "ours"
+version = "1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "source"),
+    [
+        ("[tool.pytest.ini_options]\npythonpath = ['lib/src']\n", "lib/src"),
+        ("[tool.coverage.paths]\nours = ['lib/src/ours', '*/site-packages/ours']\n", "ours"),
+    ],
+    ids=["path", "installed"],
+)
+def test_lines_of_a_project_that_is_in_the_environment_are_reported_of_its_source(
+    stage: Stage, settings: str, source: str
+) -> None:
+    stage.lay(
+        {
+            "pyproject.toml": settings,
+            "lib/pyproject.toml": PROJECT,
+            "lib/src/ours/__init__.py": "def chosen(n):\n    if n:\n        return 1\n    return 2\n",
+            "own.txt": "-e ./lib\n",
+            "test_a.py": "def test_a():\n    from ours import chosen\n    assert chosen(1) == 1\n",
+        }
+    )
+
+    said = stage.pytest("--envbuild=own.txt", f"--cov={source}", "--cov-report=term-missing")
+
+    assert said.outcomes == {"passed": 1}, said.text
+    said.has("lib/src/ours/__init__.py * 4 * 1 * 75% * 4")
+
+
 @pytest.mark.parametrize("family", ["xunit1", "xunit2"])
 def test_each_case_of_a_junit_report_names_its_environment(stage: Stage, family: str) -> None:
     stage.lay(
