@@ -194,7 +194,8 @@ def git(tmp_path: Path, lacking: Callable[[str, str], None]) -> Callable[..., st
 @pytest.fixture(scope="session")
 def park(tmp_path_factory: pytest.TempPathFactory, lacking: Callable[[str, str], None]) -> Park:
     """Environments for tests of the pytest plugin, each built once."""
-    folder = tmp_path_factory.mktemp("park")
+    # It is part of the names of tests, among which tests choose by what names of their own have in them.
+    folder = tmp_path_factory.mktemp("own")
     home = folder / "home"
     home.mkdir()
     pyenv = os.environ.get("PYENV_ROOT", str(Path.home() / ".pyenv"))

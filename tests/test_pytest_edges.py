@@ -175,6 +175,30 @@ def test_a_test_is_selected_by_the_name_it_has_here_and_by_that_which_it_has_ins
     assert sorted(line for line in result.outlines if "::" in line) == found
 
 
+def test_definitions_of_one_name_in_different_folders_are_told_apart(project: pytest.Pytester, away: Path) -> None:
+    root = project.mkdir("root")
+    (root / "pytest.ini").write_text("[pytest]\n")
+    (root / "test_it.py").write_text("import os\ndef test_b(): assert os.environ['WHERE'] == 'two'\n")
+    beside = project.mkdir("beside[1]")
+    environment(beside, "two", away, WHERE="one")
+    os.chdir(root)
+    asked = [f"--envbuild={beside / 'two.yml'}", "--envbuild=../two.yml"]
+    failed = "test_it.py::test_b[../beside[1]/two.yml]"
+
+    spread = run(project, *asked, "-n", "2")
+    one = run(project, *asked, failed, "--junitxml=junit.xml")
+    again = run(project, *asked, "--lf")
+    other = run(project, *asked, "-k", "not beside")
+
+    for result in (spread, again, one):
+        assert [each.split(" ")[1] for each in result.outlines if each.startswith("FAILED ")] == [failed]
+    spread.assert_outcomes(passed=1, failed=1)
+    one.assert_outcomes(failed=1)
+    again.assert_outcomes(failed=1)
+    other.assert_outcomes(passed=1, deselected=1)
+    assert 'name="test_b[../beside[1]/two.yml]"' in (root / "junit.xml").read_text()
+
+
 def test_a_name_that_no_environment_has_is_refused_and_those_that_there_are_named(project: pytest.Pytester) -> None:
     project.makepyfile(test_n=NAMES)
 
@@ -248,6 +272,28 @@ def test_marks_that_are_worked_out_are_heeded_as_those_that_are_written_down(pro
         "test_second.py::test_param[2]",
         "test_second.py::test_generated[1-one.yml]",
     ]
+
+
+@pytest.mark.parametrize("hook", ["pytest_collection_modifyitems(items)", "pytest_itemcollected(item)"])
+def test_a_mark_is_heeded_that_a_hook_adds_after_all_others(project: pytest.Pytester, hook: str) -> None:
+    project.makeconftest(
+        f"import pytest\n@pytest.hookimpl(trylast=True)\ndef {hook}:\n"
+        "    for each in locals().get('items') or [item]:\n"
+        "        if each.name.startswith('test_in'): each.add_marker(pytest.mark.envbuild('one.yml', 'two.yml'))\n"
+    )
+    project.makepyfile(
+        "import os\ndef test_in(): assert os.environ['WHERE'] == 'one'\n"
+        "def test_out(): assert 'WHERE' not in os.environ\n"
+    )
+
+    spread = run(project, "-n", "1")
+    again = run(project, "--lf")
+    kept = run(project, "-k", "test_in")
+
+    spread.assert_outcomes(passed=2, failed=1)
+    again.assert_outcomes(failed=1)
+    again.stdout.fnmatch_lines(["FAILED *::test_in[[]two.yml]*"])
+    kept.assert_outcomes(passed=1, failed=1, deselected=1)
 
 
 def test_a_mark_wins_over_the_option_even_if_it_is_worked_out(project: pytest.Pytester) -> None:
@@ -498,9 +544,9 @@ class Debugged:
         before, _, self.told = self.told.partition(text)
         return before
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, end: str = "\n") -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(text.encode() + b"\n")
+        self.process.stdin.write((text + end).encode())
 
     def ended(self) -> tuple[int, str]:
         """Its exit code, and the rest of what it printed."""
@@ -543,7 +589,8 @@ def test_quitting_a_debugger_ends_the_session_and_ctrl_c_does_not(project: pytes
     debugged.expect("(Pdb) ")
     debugged.say("import time; time.sleep(50)")
     time.sleep(0.5)
-    debugged.say("\x03")
+    # An empty line would have the debugger do again what was interrupted.
+    debugged.say("\x03", end="")
     debugged.expect("KeyboardInterrupt")
     debugged.expect("(Pdb) ")
     debugged.say("p 'it is ' + where")
@@ -691,6 +738,47 @@ def test_the_option_wins_over_the_setting(project: pytest.Pytester) -> None:
     project.makepyfile("import os\ndef test_where(): assert os.environ['WHERE'] == 'one'")
 
     run(project, "--envbuild", "one.yml").assert_outcomes(passed=1)
+
+
+TWICE = """
+import gc, os, signal, weakref, pytest
+
+def state():
+    fds = {each: os.readlink(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd") if int(each) != listing}
+    return fds, os.getcwd(), signal.getsignal(signal.SIGTERM), gc.isenabled()
+
+class Kept:
+    def pytest_configure(self, config):
+        self.config = weakref.ref(config)
+
+listing = os.open("/proc/self/fd", os.O_RDONLY)
+os.close(listing)
+kept = []
+for words in ([], ["--envbuild=one.yml"], ["--envbuild=two.yml"]) * 2:
+    before = state()
+    kept.append(Kept())
+    print("code", int(pytest.main(["-q", "-p", "no:hypothesispytest", *words], plugins=[kept[-1]])))
+    assert state() == before, (before, state())
+    assert not open(f"/proc/self/task/{os.getpid()}/children").read()
+gc.collect()
+# pytest itself keeps the first.
+print("left", sum(each.config() is not None for each in kept[1:-1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_session_leaves_nothing_to_the_next_in_the_same_process(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_here="import os\ndef test_where(): assert os.environ.get('WHERE') != 'two'\n",
+        test_there="import pytest, only_inside\n@pytest.mark.envbuild('two.yml')\ndef test_b(): pass\n",
+    )
+
+    result = project.run(sys.executable, "-c", TWICE, timeout=120)
+
+    assert [each for each in result.outlines if each.startswith(("code", "left"))] == [
+        *("code 0", "code 0", "code 1", "code 0", "code 0", "code 1"),
+        "left 0",
+    ], lines(result)
 
 
 # -- what it costs

@@ -41,10 +41,10 @@ def give_up(*_):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
-    if hasattr(item.config, "workerinput"):
+    if hasattr(item.config, "workerinput") or not item.name.startswith("test_b"):
         return (yield)
     signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, 2)
+    signal.setitimer(signal.ITIMER_REAL, 1)
     try:
         return (yield)
     finally:

@@ -43,7 +43,7 @@ def test_xdist_says_what_plain_pytest_says(stage: Stage) -> None:
 
     said = stage.inside("-n", "2", "-rA")
 
-    said.has("PASSED test_shared.py::test_n?0-own.txt?", "FAILED test_shared.py::test_n?2-own.txt? - assert 2 < 2")
+    said.has("PASSED test_shared.py::test_n?0-*/own.txt?", "FAILED test_shared.py::test_n?2-*/own.txt? - assert 2 < 2")
     assert said.outcomes == {"passed": 2, "failed": 2}
 
 
@@ -127,6 +127,43 @@ def test_here(): assert chosen(6) in (7, 8)
     assert Xml.parse(stage.folder / "coverage.xml").getroot().get("line-rate") == "1"
 
 
+PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "ours"
+version = "1"
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "source"),
+    [
+        ("[tool.pytest.ini_options]\npythonpath = ['lib/src']\n", "lib/src"),
+        ("[tool.coverage.paths]\nours = ['lib/src/ours', '*/site-packages/ours']\n", "ours"),
+    ],
+    ids=["path", "installed"],
+)
+def test_lines_of_a_project_that_is_in_the_environment_are_reported_of_its_source(
+    stage: Stage, settings: str, source: str
+) -> None:
+    stage.lay(
+        {
+            "pyproject.toml": settings,
+            "lib/pyproject.toml": PROJECT,
+            "lib/src/ours/__init__.py": "def chosen(n):\n    if n:\n        return 1\n    return 2\n",
+            "own.txt": "-e ./lib\n",
+            "test_a.py": "def test_a():\n    from ours import chosen\n    assert chosen(1) == 1\n",
+        }
+    )
+
+    said = stage.pytest("--envbuild=own.txt", f"--cov={source}", "--cov-report=term-missing")
+
+    assert said.outcomes == {"passed": 1}, said.text
+    said.has("lib/src/ours/__init__.py * 4 * 1 * 75% * 4")
+
+
 @pytest.mark.parametrize("family", ["xunit1", "xunit2"])
 def test_each_case_of_a_junit_report_names_its_environment(stage: Stage, family: str) -> None:
     stage.lay(
@@ -149,7 +186,7 @@ def test_skips(): pytest.skip("why")
     for case in stage.cases():
         told = {each.get("name"): each.get("value") for each in case.iter("property")}
         assert told["envbuild_id"] == str(own.id)
-        assert told["envbuild_environment"] == "own.txt"
+        assert told["envbuild_environment"] == stage.label
     suite = Xml.parse(stage.folder / "junit.xml").getroot().find("testsuite/properties/property")
     assert suite is not None
     assert (suite.get("name"), suite.get("value")) == ("suite", "ours")

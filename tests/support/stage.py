@@ -100,6 +100,11 @@ class Stage:
         monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
     @property
+    def label(self) -> str:
+        """What the environment is called in the names of tests."""
+        return os.path.relpath(self.own, self.folder)
+
+    @property
     def folder(self) -> Path:
         """Where the project is."""
         return self.pytester.path
@@ -177,14 +182,14 @@ class Stage:
         return list(Xml.parse(self.folder / name).getroot().iter("testcase"))
 
 
-_LABEL = re.compile(r"\[own\.txt\]|-own\.txt(?=\])")
+_LABEL = re.compile(r"\[(\.\./)+own\d+/own\.txt\]|-(\.\./)+own\d+/own\.txt(?=\])")
 _HEADER = re.compile(r"platform |rootdir: |plugins: |cachedir: |envbuild: |hypothesis profile |asyncio: |configfile: ")
 _OF_ONE_RUN = (
     (re.compile(r"\bin \d+\.\d+s( \(\S+\))?"), "in TIME"),
     (re.compile(r"^\d+\.\d+s (?=call|setup|teardown)"), "TIME "),
     (re.compile(r"\d+:\d\d:\d\d(?= ago)"), "TIME"),
     (re.compile(r"0x[0-9a-f]{6,}"), "0xADDRESS"),
-    (re.compile(r"\S*/(alone-\d+|runpytest-\d+/own-txt-\d+)\b"), "BASETEMP"),
+    (re.compile(r"\S*/(alone-\d+|runpytest-\d+/own\d+-own-txt-\d+)\b"), "BASETEMP"),
     (re.compile(r"(.)\1{5,}"), r"\1\1\1"),
     (re.compile(r"[ =_]+(?=\[ *\d+%\]$)"), " "),
 )
@@ -201,7 +206,7 @@ def _without_sections(lines: list[str]) -> list[str]:
     """The lines, without what we add below a test that failed."""
     kept, skip = [], 0
     for line in lines:
-        if line.startswith("(inside own.txt "):
+        if re.match(r"\(inside (\.\./)+own\d+/own\.txt ", line):
             continue
         if re.fullmatch(r"-+ envbuild environment -+", line):
             skip = 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.has_plugin(_WATCHING):
         # A conftest.py has named the plugin.
         config.pluginmanager.register(Watching(config, _INIS), _WATCHING)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, Any, Any]:
+    """Look for marks once more, when those hooks have been called too that are to be called last."""
+    result = yield
+    watching: Any = config.pluginmanager.get_plugin(_WATCHING)
+    watching.place(session, items)
+    return result

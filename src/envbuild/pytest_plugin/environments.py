@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class Environment:
     """An environment that is ready for tests.
 
-    :param label: what tests in it are called by: the definition's path as seen from the root folder, or a name.
+    :param label: what tests in it are called by: the definition's path as seen from the root folder, or a name
+        (`Environments.label`).
     :param id: the environment's id.
     :param prefix: where it is.
     :param python: the interpreter in it, relative to the prefix.
@@ -139,8 +140,10 @@ class Environments:
         return Wishes(offline=self._offline, locked=self._locked, progress=self._progress or QUIET)
 
     def close(self) -> None:
-        """Let go of the environments."""
+        """Let go of the environments, and of the workspace if it was needed."""
         self._held.close()
+        if "workspace" in vars(self):
+            self.workspace.catalogue.close()
 
     def get(self, spec: str) -> Environment:
         """The environment that ``spec`` means, ready to be used.
@@ -193,21 +196,26 @@ class Environments:
         return self._held.enter_context(held(project, self.workspace, self.plugins, self.wishes))
 
     def label(self, spec: str) -> str:
-        """What an environment is called in the names of tests.
+        """What an environment is called in the names of tests; no two definitions are called the same.
 
-        >>> environments = Environments(Path("/project"))
-        >>> environments.label("/project/envs/old.txt"), environments.label("tools@stable")
+        >>> environments = Environments(Path("/home/me/project"))
+        >>> environments.label("/home/me/project/envs/old.txt"), environments.label("tools@stable")
         ('envs/old.txt', 'tools@stable')
-        >>> environments.label("/project"), environments.label("/elsewhere/environment.yml")
-        ('project', 'environment.yml')
+        >>> environments.label("/home/me/project"), environments.label("/home/me/project/project")
+        ('project', './project')
+        >>> environments.label("/home/me/shared/old.txt"), environments.label("/opt/old.txt")
+        ('../shared/old.txt', '/opt/old.txt')
         """
         if not spec.startswith(os.sep):
             return spec
-        path = Path(spec)
-        inside = self.root in path.parents
-        # Brackets are where a test's name ends.
-        said = path.relative_to(self.root).as_posix() if inside else path.name
-        return said.replace("[", "(").replace("]", ")")
+        root = str(self.root)
+        if spec == root:
+            return self.root.name
+        if os.path.commonpath((spec, root)) == os.sep:
+            # Nothing leads from one to the other that would be the same wherever the project is.
+            return spec
+        said = os.path.relpath(spec, root)
+        return os.path.join(os.curdir, said) if said == self.root.name else said  # noqa: PTH118  pathlib drops the dot
 
 
 def located(spec: str, *folders: Path) -> str:

@@ -22,6 +22,8 @@ class Running:
     :param hosting: knows the environments, each with its worker.
     """
 
+    _has_frozen = False
+
     def __init__(self, hosting: Hosting) -> None:
         self.hosting = hosting
         self.trouble: list[str] = []
@@ -43,8 +45,7 @@ class Running:
         if not hasattr(session.config, "workerinput"):
             self._number(session.items)
         if all(isinstance(each, InsideTest) for each in session.items):
-            # What is here now stays to the end; nothing that tests do here could be hidden by that.
-            gc.freeze()
+            self._freeze()
         # pytest runs nothing if there is any error by now.
         session.testsfailed -= self.hosting.tolerated
         try:
@@ -54,6 +55,16 @@ class Running:
             raise
         finally:
             session.testsfailed += self.hosting.tolerated + self.end_workers()
+
+    @classmethod
+    def _freeze(cls) -> None:
+        """Have the collector leave alone what is here now: it stays to the end of the session."""
+        if cls._has_frozen:
+            # What an earlier session in this process has left.
+            gc.unfreeze()
+            gc.collect()
+        cls._has_frozen = True
+        gc.freeze()
 
     def end_workers(self) -> int:
         """Have all workers end, side by side; how many had trouble with that.

@@ -44,6 +44,9 @@ _SETTINGS = ("addopts=", "required_plugins=", "strict_config=false")
 _WIDTH = 80
 """How many columns there are where there is no terminal."""
 
+_MOST = 30
+"""How long the name of a folder for temporary folders is at most, without the number behind it."""
+
 _NOT_PASSED_ON = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION")
 
 
@@ -195,7 +198,8 @@ class Starter:
     def basetemp(self, environment: Environment) -> str:
         """A folder of a worker's own for ``tmp_path``, below the one that the session has."""
         factory: Any = self.config._tmp_path_factory  # type: ignore[attr-defined]
-        name = "".join(letter if letter.isalnum() else "-" for letter in environment.label)
+        # As of the name of a test in such a folder's name, there is only so much room for it.
+        name = "".join(letter if letter.isalnum() else "-" for letter in environment.label)[-_MOST:].lstrip("-")
         self._folders += 1
         return str(factory.getbasetemp() / f"{name}-{self._folders}")
 

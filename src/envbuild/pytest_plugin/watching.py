@@ -142,8 +142,12 @@ class Watching:
         return any(fnmatch(path.name, each) for each in patterns) or session.isinitpath(path)
 
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
-        """Look for marks on tests, when each conftest.py has put there what it wants."""
-        if any(each.get_closest_marker(_NAME) for each in items):
+        """Look for marks on tests, when each conftest.py has put there what it wants, and before any are selected."""
+        self.place(session, items)
+
+    def place(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+        """Put tests with marks in their place that are not there yet."""
+        if any(not hasattr(each, "inside") and each.get_closest_marker(_NAME) for each in items):
             self.host().place(session, items)
 
 
