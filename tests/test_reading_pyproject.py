@@ -173,6 +173,25 @@ A = 0.5
         ("[tool.poetry]\n", None, None, "Poetry's own tables are not read"),
         (PROJECT, "tests", None, "'tests' (groups: dev, lint-tools, docs; extras: data-base, all, docs)"),
         (PROJECT, "", None, "is missing behind ':'"),
+        (
+            "[project]\nname = 'a'\n[tool.poetry.group.dev]\n",
+            "dev",
+            None,
+            "[tool.poetry.group] is not read: put it under",
+        ),
+        (
+            "[project]\nname = 'a'\n[tool.pdm.dev-dependencies]\nmy_tests = []\n",
+            "my-tests",
+            None,
+            "[tool.pdm.dev-dependencies]",
+        ),
+        ("[project]\nname = 'a'\n[tool.hatch.envs.test]\n", "test", None, "[tool.hatch.envs] is not read"),
+        (
+            "[project]\nname = 'a'\n[tool.uv]\ndev-dependencies = []\n",
+            "dev",
+            None,
+            "dev-dependencies of [tool.uv] are not read",
+        ),
         ('[dependency-groups]\na = [{include-group = "b"}]\nb = [{include-group = "A"}]', "a", 3, "a → b → a"),
         ("[dependency-groups]\na-b = []\nA_B = []", None, 3, "'a-b' and 'A_B' are the same dependency group"),
         ('[project]\nname = "a"\ndynamic = ["dependencies"]', None, 3, "dependencies are dynamic"),
@@ -249,6 +268,7 @@ def test_a_script_in_another_encoding_is_read_as_python_reads_it(tmp_path: Path)
     ("text", "line", "message"),
     [
         ("import this\n", None, "there is no '# /// script'"),
+        ("# /// script\n# ///\nimport this\n", None, "its '# /// script' is empty; '# dependencies = []' in it"),
         ("# /// script\n# dependencies = []\nimport this\n", 1, "no '# ///' closes this"),
         ("# /// other\n# dependencies = []\n# ///\n", None, "there is no '# /// script'"),
         ("# /// script\n#dependencies = []\n# ///\n", 1, "no '# ///' closes this"),

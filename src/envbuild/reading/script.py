@@ -17,7 +17,7 @@ from envbuild.definition import Definition
 from envbuild.form import did_you_mean
 from envbuild.reading import toml
 from envbuild.reading.asked import Asked, assemble
-from envbuild.reading.block import find_blocks, is_unclosed
+from envbuild.reading.block import find_blocks, is_empty, is_unclosed
 from envbuild.reading.pyproject import read_tool_table, standard_requirement, wanted_list
 from envbuild.reading.sources import Place, Sources, ordinary
 
@@ -55,7 +55,10 @@ def _document(path: Path, sources: Sources) -> toml.Toml:
         )
         return nothing
     if not blocks:
-        sources.wrong(Place(path), "the script says nothing about what it needs: there is no '# /// script' (PEP 723)")
+        nowhere = "there is no '# /// script' (PEP 723)"
+        empty = "its '# /// script' is empty; '# dependencies = []' in it asks for nothing"
+        said = empty if is_empty(text) else nowhere
+        sources.wrong(Place(path), f"the script says nothing about what it needs: {said}")
         return nothing
     for repeated in blocks[1:]:
         sources.wrong(Place(path, repeated.first - 1), "a second '# /// script'; there may be one")
