@@ -52,7 +52,6 @@ class Starter:
     :param inis: the settings that only the plugin outside knows.
     :param passed_on: the options that only a conftest.py inside knows.
     :param has_terminal: whether there is somebody to talk to debuggers.
-    :param passed_on: the options that only a conftest.py inside knows.
     """
 
     def __init__(
