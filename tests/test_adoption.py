@@ -65,6 +65,13 @@ def test_environments_are_found_where_mamba_and_the_settings_have_them(desk: Des
     assert "did you mean 'yours'" in desk.refused("env", "import", "--from-conda", "your").err
 
 
+def test_a_history_with_the_name_of_a_folder_that_is_no_unicode_is_read(desk: Desk) -> None:
+    prefix = lay(desk.folder / "env", PYTHON)
+    (prefix / "conda-meta/history").write_bytes(b'# cmd: conda create -p /h\xe9/env\n# update specs: ["python=3.11"]\n')
+
+    assert described(desk, str(prefix), "--history-only")["dependencies"] == ["python=3.11"]
+
+
 def test_what_no_other_platform_has_is_said(desk: Desk) -> None:
     local = {"name": "ours", "channel": (desk.root / "channel/linux-64").as_uri()}
     graphics = {"name": "torch", "depends": ["__cuda"]}

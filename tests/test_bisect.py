@@ -446,6 +446,32 @@ def test_python_is_a_change_of_its_own_and_brings_what_is_made_for_it(
     assert all(each["verdict"] != "skip" for each in result["steps"])
 
 
+def test_what_one_python_wants_only_is_there_with_the_other_until_it_is_exchanged(
+    desk: Desk, index: Index, interpreters: dict[str, Path], lacking: Callable[[str, str], None]
+) -> None:
+    if not {"3.11", "3.12"} <= interpreters.keys():
+        lacking("pythons", "Python 3.11 and 3.12 are needed")
+    simple(index, "lib")
+    stock(index, wheel("app", "1.0", requires=["lib; python_version < '3.12'"]))
+    pair(desk, index, {"app": "1.0"}, {"app": "1.0"}, "3.11", "3.12")
+    assert "\nmarker = " in (desk.folder / "pylock.old.toml").read_text()
+
+    result = bisect(desk, *BOTH, *check(desk, "version('lib')"))
+
+    assert found(result) == [["lib 2.0 None"]]
+    assert [each["name"] for each in result["needed"]] == ["Python"]
+
+
+def test_a_package_that_is_wanted_for_another_reason_is_no_change(desk: Desk, index: Index) -> None:
+    simple(index, "lib")
+    stock(index, *(wheel("app", each, requires=[f"lib; python_version >= '{each}'"]) for each in ("1.0", "2.0")))
+    pair(desk, index, {"app": "1.0"}, {"app": "2.0"})
+
+    result = bisect(desk, *BOTH, *check(desk, "version('app') == '1.0'"))
+
+    assert [each["name"] for each in result["changes"]] == ["app"]
+
+
 def test_python_alone_can_be_to_blame(
     desk: Desk, index: Index, interpreters: dict[str, Path], lacking: Callable[[str, str], None]
 ) -> None:
@@ -493,6 +519,100 @@ def test_variables_of_the_definitions_are_changes_too(desk: Desk, index: Index) 
     done = desk.envbuild("bisect", "old", "new", *check(desk, "os.environ['THREADS'] == '1'"))
 
     assert "  variables.THREADS 1 → 8\n" in done.out
+
+
+def with_variables(desk: Desk, index: Index, **definitions: str) -> None:
+    """Definitions that ask for the same package, and set different variables."""
+    for name, variables in definitions.items():
+        desk.write(
+            f"{name}/envbuild.yml",
+            f"options: {{index_url: '{index.simple}'}}\npip: [ant==1.0]\nvariables: {{{variables}}}\n",
+        )
+
+
+def pasted(desk: Desk, told: str, word: str) -> subprocess.CompletedProcess[bytes]:
+    """Run what is told behind ``word`` as a user would who pastes it."""
+    (line,) = (each for each in told.splitlines() if each.startswith(word))
+    command = line[line.index("envbuild run") :].replace("envbuild", f"{sys.executable} -m envbuild", 1)
+    return subprocess.run(
+        ["bash", "-c", command], cwd=desk.folder, env=desk.environment, capture_output=True, check=False
+    )
+
+
+def test_steps_that_differ_in_variables_only_have_one_id_and_are_run_again_each_with_its_own(
+    desk: Desk, index: Index
+) -> None:
+    simple(index, "ant")
+    with_variables(desk, index, none="U: a", one="U: a, T: '1'", eight="U: a, T: '8'")
+
+    changed = desk.envbuild("bisect", "one", "eight", *check(desk, "os.environ['T'] == '1'")).out
+    added = desk.envbuild("bisect", "none", "eight", *check(desk, "'T' not in os.environ")).out
+    removed = desk.envbuild("bisect", "one", "none", *check(desk, "'T' in os.environ")).out
+
+    for told, test in (
+        (changed, "os.environ['T'] == '1'"),
+        (added, "'T' not in os.environ"),
+        (removed, "'T' in os.environ"),
+    ):
+        check(desk, test)
+        assert pasted(desk, told, "last good").returncode == 0
+        assert pasted(desk, told, "first bad").returncode == 1
+    assert changed.startswith("this breaks it:\n  variables.T 1 → 8\n")
+    assert "\n1 change, 2 steps;" in changed
+
+
+def test_every_step_gets_the_variables_and_secrets_that_are_given(desk: Desk, index: Index) -> None:
+    simple(index, "ant", "bee")
+    pair(desk, index, {"ant": "1.0", "bee": "1.0"}, {"ant": "2.0", "bee": "2.0"})
+    given = ("--variable", "RATE=0.5", "--variable", "PIN=1234", "--secret", "TOKEN", "--secret", "PIN")
+    test = "print(*(os.environ[each] for each in ('RATE', 'TOKEN', 'PIN'))) or version('bee') == '1.0'"
+    command = check(desk, f"os.environ['RATE'] == '0.5' and {test}")
+    mine = desk.set(TOKEN="geheim")
+
+    result = bisect(mine, *given, *BOTH, *command)
+    told = mine.envbuild("bisect", *given, *BOTH, *command)
+
+    assert found(result) == [["bee 1.0 2.0"]]
+    assert (result["variables"], result["secrets"]) == (["PIN", "RATE"], ["PIN", "TOKEN"])
+    assert "--variable RATE=0.5 --secret PIN --secret TOKEN -- python" in told.out
+    assert not {"geheim", "1234"} & set(told.told.split())
+    for step in result["steps"]:
+        (run,) = step["runs"]
+        assert desk.envbuild("runs", "logs", run).out == "checking\n0.5 *** ***\n"
+    assert pasted(mine.set(PIN="1234"), told.out, "last good").returncode == 0
+    assert "secrets without a value: TOKEN" in desk.refused("bisect", *given, *BOTH, *command).err
+    assert "NAME=VALUE" in desk.try_("bisect", "--variable", "RATE", *BOTH, *command).err
+
+
+def test_a_variable_that_is_given_is_no_change_whatever_the_definitions_say(desk: Desk, index: Index) -> None:
+    simple(index, "ant")
+    with_variables(desk, index, one="T: '1'", eight="T: '8', U: a")
+
+    done = desk.envbuild("bisect", "--variable", "T=5", "one", "eight", *check(desk, "'U' not in os.environ"))
+
+    assert done.out.startswith("this breaks it:\n  variables.U a (added)\n")
+    assert "\n1 change, 2 steps;" in done.out
+    refused = desk.refused("bisect", "--variable", "T=5", "--variable", "U=1", "one", "eight", "--", "true").err
+    assert "one and eight are the same environment" in refused
+
+
+def test_every_step_is_recorded_with_the_commit_that_it_ran(desk: Desk, index: Index, git: Git) -> None:
+    simple(index, "ant")
+    pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
+    command = check(desk, "version('ant') == '1.0'")
+    git(desk.folder, "init", "-q")
+    git(desk.folder, "add", ".")
+    git(desk.folder, "commit", "-qm", "first")
+    commit = git(desk.folder, "rev-parse", "HEAD").strip()
+
+    runs = [run for step in bisect(desk, *BOTH, *command)["steps"] for run in step["runs"]]
+    desk.write("check.py", "raise SystemExit(7)")
+    git(desk.folder, "commit", "-qam", "second")
+    again = desk.envbuild("runs", "reproduce", "--json", runs[0]).json["run"]
+
+    shown = [desk.envbuild("runs", "show", run, "--json").json for run in runs]
+    assert [each["git"]["commit"] for each in (*shown, again)] == [commit] * 3
+    assert not any(each["git"]["dirty"] for each in (*shown, again))
 
 
 def test_local_projects_are_built_from_where_they_lie(desk: Desk, index: Index) -> None:
@@ -668,6 +788,25 @@ def test_ctrl_c_stops_it_and_it_says_what_is_known_by_then(desk: Desk, index: In
     assert desk.envbuild("runs", "list", "--json").json[0]["status"] == "Canceled"
 
 
+def test_whoever_kills_it_ends_the_step_that_is_being_tried(desk: Desk, index: Index) -> None:
+    from support.place import alive, until
+
+    simple(index, "ant")
+    pair(desk, index, {"ant": "1.0"}, {"ant": "2.0"})
+    command = check(desk, "version('ant') == '1.0' or print(os.getpid(), flush=True) or time.sleep(600)")
+
+    with desk.start("bisect", *BOTH, *command) as process:
+        until_running(desk, 2)
+        newest = desk.envbuild("runs", "list", "--json").json[0]["id"]
+        script = int(until(lambda: desk.envbuild("runs", "logs", newest).out.split()[1:], "the script has begun")[0])
+        assert alive(script)
+        process.kill()
+        process.communicate(timeout=60)
+
+    until(lambda: not alive(script), "the script has ended")
+    assert desk.envbuild("runs", "list", "--json").json[0]["status"] == "Failed"
+
+
 def until_running(desk: Desk, count: int) -> None:
     """Wait until the command has begun for the ``count``-th time."""
     from support.place import until
@@ -807,9 +946,7 @@ def test_the_commands_that_are_named_can_be_pasted_whatever_is_in_their_words(de
     told = desk.envbuild("bisect", *BOTH, "--", "python", "-c", script).out
 
     for word, code in (("last good", 0), ("first bad", 1)):
-        (line,) = (each for each in told.splitlines() if each.startswith(word))
-        command = line[line.index("envbuild run") :].replace("envbuild", f"{sys.executable} -m envbuild", 1)
-        done = subprocess.run(["bash", "-c", command], cwd=desk.folder, env=desk.environment, capture_output=True)
+        done = pasted(desk, told, word)
         assert done.returncode == code
         assert (b"it's two\t" in done.stderr) == bool(code)
 

@@ -225,6 +225,27 @@ def test_a_machine_that_lacks_something_is_told_what(desk: Desk, channel: Channe
     assert "CONDA_OVERRIDE_CUDA" in complaint
 
 
+def test_a_lock_that_asks_more_than_a_machine_has_is_refused_there_before_anything_is_fetched(
+    desk: Desk, channel: Channel
+) -> None:
+    with serving(channel) as server:
+        asks(desk, server.url, "python=3.11", "kernel")
+        made = desk.set(CONDA_OVERRIDE_CUDA="12.4")
+        made.envbuild("lock")
+        server.asked.clear()
+
+        for said in ("", "11.8"):
+            for words in (("build",), ("run", "--", "python", "-V")):
+                complaint = desk.set(CONDA_OVERRIDE_CUDA=said).refused(*words).err
+                assert "kernel: __cuda >=12\nthis machine has " in complaint
+                assert (", __cuda 11.8" in complaint) == bool(said)
+                assert "hint: lock here" in complaint
+        assert server.asked == []
+        assert desk.left_behind() == []
+
+        assert made.build().built
+
+
 @pytest.mark.parametrize("platform", ["linux-aarch64", "macos-arm64", "windows-x86_64"])
 def test_other_platforms_are_solved_for_too(desk: Desk, channel: Channel, platform: str) -> None:
     asks(desk, channel.url, "python=3.11", "almanac")

@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 from support.place import Place, alive, until
 
-from envbuild import dispatch, layout
+from envbuild import dispatch, execution, layout
 from envbuild.data import Data
 from envbuild.definition import Definition
 from envbuild.digest import Digest
-from envbuild.errors import EnvbuildError, Refused
+from envbuild.errors import EnvbuildError, NotFound, Refused
 from envbuild.execution import Order
+from envbuild.pipeline import Wishes
+from envbuild.plugins import load_plugins
 from envbuild.snapshot import Snapshot
 from envbuild.workspace import Workspace
 
@@ -280,6 +282,14 @@ def test_an_environment_that_cannot_be_made_fails_the_run_with_the_reason(bench:
     assert "no installed plugin takes on" in bench.log(run, layout.PREPARING)
 
 
+def test_a_run_that_never_had_an_environment_cannot_be_repeated(bench: Bench) -> None:
+    run = bench.submit("", definition=Definition(python="3", docker={"base_image": "debian:12"}))
+    bench.ended(run)
+
+    with pytest.raises(NotFound, match="ended before it had an environment: "):
+        execution.reproduce(run, bench.workspace, load_plugins(), Wishes())
+
+
 def test_a_program_that_is_not_there_fails_the_run(bench: Bench) -> None:
     version = bench.workspace.register("plain", Definition(python="3"))
     run = dispatch.submit(
@@ -498,9 +508,10 @@ def children_of_nobody(lease: Path) -> int:
     raise AssertionError(f"no dispatcher minds {lease.name}")
 
 
-def test_a_run_whose_process_is_killed_has_failed(bench: Bench, tmp_path: Path) -> None:
-    run = bench.submit(GATE, str(tmp_path))
+def test_a_run_whose_process_is_killed_has_failed_and_its_script_ends(bench: Bench) -> None:
+    run = bench.submit("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)")
     bench.until(run, "Running")
+    script = int(until(lambda: bench.log(run).strip(), "the script has begun"))
     process = bench.workspace.supervisor(run)
     assert process is not None
 
@@ -509,7 +520,7 @@ def test_a_run_whose_process_is_killed_has_failed(bench: Bench, tmp_path: Path) 
 
     assert bench.status(run) == "Failed"
     assert "was killed, or the machine stopped" in bench.record(run)["reason"]
-    (tmp_path / "go").touch()
+    until(lambda: not alive(script), "the script has ended too")
 
 
 def test_a_process_whose_dispatcher_has_died_starts_another(bench: Bench) -> None:

@@ -12,12 +12,14 @@ import yaml
 from support.channel import Channel, serving
 from support.desk import Desk
 from support.index import Index
+from support.shelf import DEMO
 
 from envbuild.definition import Definition
-from envbuild.errors import DefinitionError
-from envbuild.platform import Platform
+from envbuild.errors import DefinitionError, LockError
+from envbuild.lock import Lock, read_pylock
+from envbuild.platform import Platform, platform_of_subdir, subdir_of
 from envbuild.reading import read
-from envbuild.reading.locks import packages_in
+from envbuild.reading.locks import own_lock, packages_in
 
 FORGE = "https://conda.anaconda.org/conda-forge"
 LINUX, MAC = Platform.parse("linux-x86_64"), Platform.parse("macos-arm64")
@@ -363,3 +365,74 @@ def test_a_part_of_a_lock_that_has_none_is_refused(tmp_path: Path, lacking: Call
 
     with pytest.raises(DefinitionError, match=r"is for one environment"):
         read(tmp_path / "conda-lock.yml", group="test")
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        own_lock,
+        lambda path: read_pylock(path.read_bytes(), where=path.name),
+        lambda path: Lock.parse(path.read_bytes(), where=path.name),
+    ],
+)
+def test_a_lock_that_is_not_utf8_is_refused_by_whoever_reads_it(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
+    lock = tmp_path / "pylock.toml"
+    lock.write_bytes('lock-version = "1.0"\ncreated-by = "herr müller"\npackages = []\n'.encode("latin-1"))
+
+    with pytest.raises(LockError, match=r"pylock.toml: not UTF-8: byte 0xfc in line 2") as caught:
+        reader(lock)
+    assert "lock again" in caught.value.hint
+
+
+FOREIGN = """\
+lock-version = "1.0"
+created-by = "another-tool"
+requires-python = ">=3.11"
+
+[[packages]]
+name = "demo"
+version = "1.0"
+{artifact}
+"""
+
+
+def test_another_tools_lock_goes_from_workspace_to_workspace_in_a_bundle(desk: Desk, index: Index) -> None:
+    made = DEMO["1.0"]
+    place = f'url = "{index.url}/files/{made.filename}", hashes = {{sha256 = "{made.sha256}"}}'
+    desk.write("pylock.toml", FOREIGN.format(artifact=f"wheels = [{{{place}}}]"))
+    built = desk.build("pylock.toml")
+    desk.envbuild("env", "export", "pylock.toml", "--output", "foreign.tar")
+    there = desk.elsewhere()
+    there.write("foreign.tar", (desk.folder / "foreign.tar").read_bytes())
+
+    there.envbuild("env", "import", "foreign.tar", "--name", "taken")
+
+    assert there.build("taken").id == built.id
+    assert (
+        there.envbuild("run", "-e", "taken", "--", "python", "-c", "import demo; print(demo.__version__)").out
+        == "1.0\n"
+    )
+    # And on from there, where the file has never been.
+    there.envbuild("env", "export", "taken", "--output", "again.tar")
+    assert (there.folder / "again.tar").stat().st_size == (desk.folder / "foreign.tar").stat().st_size
+
+
+def test_a_bundle_of_another_tools_lock_is_refused_if_that_has_files_of_this_machine(desk: Desk) -> None:
+    made = DEMO["1.0"]
+    desk.write(made.filename, made.data)
+    place = f'path = "{made.filename}", hashes = {{sha256 = "{made.sha256}"}}'
+    desk.write("pylock.toml", FOREIGN.format(artifact=f"wheels = [{{{place}}}]"))
+
+    said = desk.refused("env", "export", "pylock.toml", "--output", "foreign.tar").err
+
+    assert "asks for what only this machine has: demo 1.0" in said
+    assert not (desk.folder / "foreign.tar").exists()
+
+
+@pytest.mark.parametrize(
+    "subdir", ["linux-64", "linux-32", "linux-aarch64", "linux-ppc64le", "osx-64", "osx-arm64", "win-64", "win-arm64"]
+)
+def test_what_conda_calls_a_platform_means_one_everywhere(subdir: str) -> None:
+    assert subdir_of(platform_of_subdir(subdir)) == subdir
+    assert Platform.parse(subdir) == platform_of_subdir(subdir)
+    assert Platform.parse(str(Platform.parse(subdir))) == Platform.parse(subdir)

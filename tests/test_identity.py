@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,16 @@ from support.packages import project, wheel
 from support.shelf import DEMO, HELPER
 
 from envbuild import hookimpl
+from envbuild.definition import Definition
+from envbuild.digest import Digest
+from envbuild.errors import DefinitionError
+from envbuild.fingerprint import Document, definition_document
+from envbuild.lock import Artifact, Lock, Package
 from envbuild.pipeline import Wishes, identify, kept_lock
+from envbuild.platform import Platform
 from envbuild.plugins import Plugins
 from envbuild.project import open_spec
+from envbuild.reading import read
 
 
 def form(index: Index, *pip: str, **more: Any) -> str:
@@ -268,3 +276,76 @@ def test_the_lock_says_that_a_local_project_counts_by_its_content(desk: Desk) ->
 
     assert "lib" in done.out
     assert "content" in done.out
+
+
+# Two spellings of one text
+
+ONE, OTHER = "caf\u00e9", "cafe\u0301"
+TWICE = r"'caf\\xe9' and 'cafe\\u0301' are two spellings of one key"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        ("envbuild.yml", "name: a\nazure:\n  deep: {ONE: 1, OTHER: 2}\n", 3),
+        ("envbuild.yml", "docker: {enabled: false, ONE: 1, OTHER: 2}\n", 1),
+        ("envbuild.yml", "plugins: {mine: [{ONE: 1, OTHER: 2}]}\n", 1),
+        ("pyproject.toml", '[tool.envbuild.azure]\n"ONE" = 1\n"OTHER" = 2\n', 1),
+        (
+            "job.py",
+            '# /// script\n# dependencies = []\n# [tool.envbuild.azure]\n# "ONE" = 1\n# "OTHER" = 2\n# ///\n',
+            3,
+        ),
+    ],
+)
+def test_keys_that_a_digest_could_not_tell_apart_are_refused_where_they_stand(
+    tmp_path: Path, file: str, text: str, line: int
+) -> None:
+    (tmp_path / file).write_text(text.replace("ONE", ONE).replace("OTHER", OTHER), encoding="utf-8")
+
+    with pytest.raises(DefinitionError, match=TWICE) as caught:
+        read(tmp_path / file)
+    assert caught.value.problems[0].line == line
+
+
+@pytest.mark.parametrize("part", ["docker", "gpu", "spark", "azure", "plugins"])
+def test_a_definition_cannot_be_made_of_such_keys(part: str) -> None:
+    with pytest.raises(DefinitionError, match=TWICE):
+        Definition(**{part: {"a": {ONE: 1, OTHER: 2}}})
+
+
+def test_one_key_is_itself_in_either_spelling() -> None:
+    one, other = (Definition(azure={"a": {key: 1}}) for key in (ONE, OTHER))
+
+    assert definition_document(one).digest == definition_document(other).digest
+    with pytest.raises(ValueError, match=TWICE):
+        Document("definition", {ONE: 1, OTHER: 2}).encoded  # noqa: B018
+
+
+def test_a_local_project_with_files_that_a_digest_could_not_tell_apart_is_refused(desk: Desk) -> None:
+    desk.lay(project("lib", "1.0"), "lib")
+    (desk.folder / "lib" / ONE).write_text("1")
+    if (desk.folder / "lib" / OTHER).exists():
+        pytest.skip("this file system knows one name for both")
+    (desk.folder / "lib" / OTHER).write_text("2")
+    desk.write("envbuild.yml", "pip: [./lib]\n")
+
+    assert r"'cafe\u0301' and 'caf\xe9' are two spellings of one name" in desk.refused("lock").err
+
+    (desk.folder / "lib" / OTHER).unlink()
+    (desk.folder / "lib" / ".envbuildignore").write_text("no-*\n")
+    (desk.folder / "lib" / os.fsdecode(b"no-\xe9")).write_text("3")
+    desk.envbuild("lock")
+    (desk.folder / "lib" / os.fsdecode(b"\xe9")).write_text("3")
+    assert r"the name of '\udce9' is no Unicode" in desk.refused("lock").err
+
+
+@pytest.mark.parametrize("names", [(ONE, ONE), (ONE, OTHER)])
+def test_a_lock_has_one_package_of_each_name(names: tuple[str, str]) -> None:
+    artifact = Artifact(kind="archive", url="https://host.test/a", digest=Digest.of(b"a"), filename="a")
+    packages = tuple(
+        Package(name=name, version=str(number), kind="odd", artifact=artifact) for number, name in enumerate(names)
+    )
+
+    with pytest.raises(ValueError, match="two packages are called"):
+        Lock(python="3.11.7", platform=Platform.here(), packages=packages)

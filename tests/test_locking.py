@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from packaging.pylock import Pylock
 from support.desk import Desk, mentions
 from support.index import Index, lay_out, serving
 from support.packages import project, sdist, wheel
 from support.shelf import DEMO, FANCY, HELPER, RAW
 
-from envbuild.lock import Lock
+from envbuild.definition import Definition
+from envbuild.digest import Digest
+from envbuild.lock import Artifact, Lock, LockRequest, Package, Resolution
+from envbuild.platform import Platform
+from envbuild.requirement import PipOptions
+from envbuild_pip.answering import sized
+from envbuild_pip.credentials import user_and_password
 
 Git = Callable[..., str]
 SECRET = "s3cr3t-t0ken"
@@ -607,6 +618,87 @@ def test_credentials_open_the_index_and_are_written_nowhere(
     assert mentions(desk.folder, SECRET) in ([], ["requirements.txt"], ["envbuild.yml"])
 
 
+def _entries(desk: Desk, *hosts: str) -> Desk:
+    """A desk with credentials for hosts, of which nobody can say by what way they are to be sent."""
+    netrc = desk.root / "netrc"
+    netrc.write_text("".join(f"machine {host} login me password {SECRET}\n" for host in hosts))
+    netrc.chmod(0o600)
+    return desk.set(NETRC=str(netrc))
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://host.test/a.whl", True),
+        ("https://host.test:8443/a.whl", True),
+        ("http://host.test/a.whl", False),
+        ("http://127.0.0.1:8080/a.whl", True),
+        ("http://127.evil.test/a.whl", False),
+        ("https://other.test/a.whl", False),
+    ],
+)
+def test_what_netrc_has_goes_to_its_host_alone_and_never_in_plain_text_over_a_network(
+    desk: Desk, url: str, sent: bool
+) -> None:
+    variables = _entries(desk, "host.test", "127.0.0.1", "127.evil.test").variables
+
+    assert user_and_password(url, Definition(), variables) == (f"me:{SECRET}" if sent else None)
+
+
+def test_a_netrc_that_cannot_be_read_opens_nothing(desk: Desk) -> None:
+    variables = _entries(desk, "host.test").variables
+    for content in (b"machine host.test login \xff password x\n", b"machine", b"\0"):
+        (desk.root / "netrc").write_bytes(content)
+        assert user_and_password("https://host.test/a.whl", Definition(), variables) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://host.test/simple/a.whl", True),
+        ("https://HOST.test:443/a.whl", True),
+        ("http://host.test/a.whl", False),
+        ("https://host.test:8443/a.whl", False),
+        ("https://host.test.evil.test/a.whl", False),
+    ],
+)
+def test_what_a_definition_has_for_a_server_goes_to_no_other(url: str, sent: bool) -> None:
+    definition = Definition(options=PipOptions(index_url=f"https://me:{SECRET}@host.test/simple"))
+
+    assert (user_and_password(url, definition, {}) is not None) == sent
+
+
+def test_a_server_that_leads_to_another_does_not_get_it_the_password(desk: Desk) -> None:
+    heard: list[tuple[str, str | None]] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            heard.append((self.path, self.headers.get("Authorization")))
+            host, _, port = self.headers["Host"].partition(":")
+            led = {"/first": f"http://{host}:{port}/second", "/second": f"http://localhost:{port}/third"}.get(self.path)
+            self.send_response(302 if led else 200)
+            self.send_header("Location", led or "")
+            self.send_header("Content-Length", "7")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        artifact = Artifact(kind="wheel", url=f"http://127.0.0.1:{server.server_port}/first", digest=Digest.of(b""))
+        package = Package(name="demo", version="1", artifact=artifact)
+        request = LockRequest(scratch=Path(), store=Path(), variables=_entries(desk, "127.0.0.1").variables)
+        (found,) = sized([package], Definition(), request)
+        server.shutdown()
+
+    assert found.artifact.size == 7
+    assert [(path, said is not None) for path, said in heard] == [
+        ("/first", True),
+        ("/second", True),
+        ("/third", False),
+    ]
+
+
 @pytest.mark.parametrize("way", [_inline, _variable, _uv_default_index], ids=lambda way: way.__name__.strip("_"))
 def test_wrong_credentials_are_an_error_that_does_not_repeat_them(
     desk: Desk, index: Index, way: Callable[[Desk, Index], Desk]
@@ -780,3 +872,35 @@ def test_a_line_of_blanks_and_deep_nesting_are_read_in_no_time(desk: Desk) -> No
     done = desk.try_("lock", "pylock.deep.toml")
     assert done.code == 1
     assert "Traceback" not in done.err
+
+
+TEXTS = st.text(st.sampled_from("aé/%?#=&. \"'\n"), min_size=1, max_size=8)
+PLACES = st.builds("https://host.test/{}".format, TEXTS)
+DIGESTS = st.builds(Digest.of, st.binary(max_size=2))
+ARTIFACTS = st.builds(
+    Artifact,
+    kind=st.sampled_from(["wheel", "sdist", "archive", "directory", "vcs", "installed"]),
+    url=st.none() | PLACES,
+    path=st.none() | TEXTS,
+    digest=DIGESTS,
+    size=st.none() | st.integers(0, 10**12),
+    filename=st.none() | TEXTS,
+    editable=st.booleans(),
+    revision=TEXTS,
+    vcs=st.none() | TEXTS,
+    requested_revision=st.none() | TEXTS,
+    subdirectory=st.none() | TEXTS,
+    upload_time=st.none() | st.datetimes(timezones=st.just(datetime.UTC)),
+)
+
+
+@given(ARTIFACTS, st.dictionaries(TEXTS, TEXTS | st.just(""), max_size=2), st.none() | TEXTS, st.none() | TEXTS)
+def test_whatever_can_be_pinned_is_read_as_it_was_written(
+    artifact: Artifact, details: dict[str, str], version: str | None, more: str | None
+) -> None:
+    found = Package(name="x", version=version, kind="fowl", artifact=artifact, details=details, marker=more, index=more)
+    resolution = Resolution(request=LockRequest(scratch=Path(), store=Path()))
+    resolution.add(found)
+    lock = Lock(python="3.11.7", platform=Platform.here(), packages=resolution.packages)
+
+    assert Lock.parse(lock.to_toml()) == lock

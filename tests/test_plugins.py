@@ -13,7 +13,7 @@ import pytest
 from support.desk import Desk
 from support.strangers import install, put
 
-from envbuild import TargetError, hookimpl, hookspecs, loading
+from envbuild import Artifact, Digest, Package, TargetError, hookimpl, hookspecs, loading
 from envbuild.checkup import Finding, checkup
 from envbuild.errors import PluginError
 from envbuild.plugins import HOOKS, Plugins
@@ -403,6 +403,7 @@ def test_a_hook_wrapper_is_left_out(load: Callable[..., Plugins]) -> None:
         ("(lambda each: each.update(a=each) or each)({})", "ValueError: answer.a.a.a"),
         ("{'a': 10**5000}", "ValueError: answer.a: a whole number of 16610 bits is too long"),
         ("{'a': chr(0xd800)}", r"ValueError: answer.a: '\ud800' has half of a surrogate pair"),
+        (r"{'\u00e9': 1, 'e\u0301': 2}", r"ValueError: answer: '\xe9' and 'e\u0301' are two spellings of one key"),
         ("{chr(0xd800): 'a'}", r"ValueError: answer: '\ud800' has half of a surrogate pair"),
     ],
 )
@@ -547,6 +548,24 @@ def pinning(package: str) -> str:
             "Package(name='x', version='1', artifact=Artifact(kind='vcs', url='https://host.test/x'))",
             "ValueError: x 1: what a repository has is known by its revision, and there is none",
         ),
+        (
+            "Package(name='x', version='1', kind='fowl', artifact=Artifact(kind='installed'), details={'legs': 2})",
+            "ValueError: x 1: no lock can say what it is: details: {'legs': 2} would be read as {'legs': '2'}",
+        ),
+        (
+            "Package(name='X', version='1.0-rc1', artifact=FILE)",
+            "ValueError: X 1.0-rc1: no lock can say what it is: "
+            "name: 'X' would be read as 'x'; version: '1.0-rc1' would be read as '1.0rc1'",
+        ),
+        (
+            "Package(name='x', version='soon', artifact=FILE)",
+            "ValueError: x soon: no lock can say what it is: Invalid version: 'soon'",
+        ),
+        (
+            "Package(name='x', version='1', kind='fowl',"
+            " artifact=Artifact(kind='archive', url='https://me:pw@host.test/x', digest=Digest.of(b'')))",
+            "ValueError: x: its URL has credentials in it, and a lock is there for all to read",
+        ),
     ],
 )
 def test_what_cannot_be_pinned_is_told_with_the_name_of_who_pins_it(desk: Desk, package: str, told: str) -> None:
@@ -557,6 +576,35 @@ def test_what_cannot_be_pinned_is_told_with_the_name_of_who_pins_it(desk: Desk, 
 
     assert f"error: the plugin 'odd' failed in resolve_dependencies: {told}" in said
     assert "hint: report it to whoever makes odd 1.0" in said
+
+
+DIGEST = Digest.of(b"")
+
+
+@pytest.mark.parametrize(
+    "artifact",
+    [
+        Artifact(kind="archive", url="https://host.test/download?file=7", digest=DIGEST),
+        Artifact(kind="archive", url="https://host.test/7", filename="seven.zip", digest=DIGEST),
+        Artifact(kind="wheel", path="files/x-1-py3-none-any.whl", digest=DIGEST),
+        Artifact(kind="vcs", vcs="git", url="https://host.test/x", revision="a" * 40, requested_revision="v1"),
+        Artifact(kind="directory", path="x", editable=True),
+        Artifact(kind="installed", filename="x"),
+    ],
+    ids=repr,
+)
+def test_a_package_of_a_kind_of_its_own_may_be_any_artifact_and_is_read_as_it_was_pinned(
+    desk: Desk, artifact: Artifact
+) -> None:
+    package = Package(
+        name="x", version="1", kind="fowl", artifact=artifact, marker="of its own", index="i", details={"legs": "2"}
+    )
+    desk = install(desk, "odd", pinning(repr(package)))
+    desk.write("envbuild.yml", "name: plain\n")
+
+    desk.envbuild("lock")
+
+    assert desk.read_lock("pylock.toml").packages == (package,)
 
 
 # Plugins that have gone since
@@ -601,3 +649,97 @@ def test_a_lock_whose_plugin_is_there_is_up_to_date(desk: Desk) -> None:
 
     assert desk.envbuild("lock", "--check").out.endswith("up to date\n")
     assert desk.envbuild("lock").out.startswith("unchanged: ")
+
+
+# What they start
+
+HANDLE = """
+import os
+from envbuild import TargetError, hookimpl
+
+def start(command, directory, variables, prefix):
+    return Handle()
+
+class Handle:
+    starter = "odd_plugin:start"
+
+    def stream(self, write):
+        print("a word of the plugin's")
+        write(1, b"a word of the run's")
+        return eval(os.environ.get("ODD_ANSWERS", "0"), globals(), {"fail": fail})
+
+    def cancel(self, grace):
+        if "ODD_HOLDS_ON" in os.environ:
+            fail(LookupError("no such container"))
+
+def fail(error):
+    raise error
+
+@hookimpl
+def run_target(run):
+    return Handle() if run.target == "odd" else None
+"""
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["first", "again"])
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("fail(RuntimeError('the engine has gone'))", "failed in stream: RuntimeError: the engine has gone"),
+        ("fail(SystemExit(3))", "failed in stream: SystemExit: 3"),
+        ("'0'", "failed in stream: it answered '0', and that is no int"),
+        ("None", "failed in stream: it answered None, and that is no int"),
+    ],
+)
+def test_what_goes_wrong_with_a_run_that_a_plugin_has_started_is_told_and_recorded_as_the_plugins(
+    desk: Desk, answer: str, told: str, warm: bool
+) -> None:
+    desk = install(desk, "odd", HANDLE)
+    desk.write("envbuild.yml", "name: plain\n")
+    if warm:
+        assert desk.envbuild("run", "-t", "odd", "--", "python", "-V").out == "a word of the run's"
+    desk = desk.set(ODD_ANSWERS=answer)
+
+    done = desk.refused("run", "-t", "odd", "--", "python", "-V")
+
+    assert f"error: the plugin 'odd' {told}\n" in done.err
+    assert "hint: report it to whoever makes odd 1.0" in done.err
+    assert done.out == "a word of the run's"
+    ended = desk.envbuild("runs", "list", "--json").json[0]
+    assert (ended["status"], ended["reason"]) == ("Failed", f"the plugin 'odd' {told}")
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["first", "again"])
+def test_an_error_of_envbuilds_that_a_handle_raises_stays_what_it_is_and_gets_the_plugins_name(
+    desk: Desk, warm: bool
+) -> None:
+    desk = install(desk, "odd", HANDLE)
+    desk.write("envbuild.yml", "name: plain\n")
+    if warm:
+        desk.envbuild("run", "-t", "odd", "--", "python", "-V")
+    desk = desk.set(ODD_ANSWERS="fail(TargetError('the cluster is full', hint='wait'))")
+
+    done = desk.refused("run", "-t", "odd", "--", "python", "-V")
+
+    assert "error: the cluster is full\n" in done.err
+    assert "hint: wait\n" in done.err
+    assert "from: the plugin odd (odd 1.0)\n" in done.err
+
+
+def test_a_plugin_that_has_gone_since_its_run_was_started_is_missed_by_name(desk: Desk) -> None:
+    there = install(desk, "odd", HANDLE)
+    desk.write("envbuild.yml", "name: plain\n")
+    there.envbuild("run", "-t", "odd", "--", "python", "-V")
+
+    assert "no installed plugin takes on the target 'odd'" in desk.refused("run", "-t", "odd", "--", "python", "-V").err
+
+
+def test_a_handle_that_lacks_a_method_or_cannot_be_stopped_is_told_as_the_plugins(desk: Desk) -> None:
+    desk = install(desk, "odd", HANDLE.replace("def stream", "def flow"))
+    desk.write("envbuild.yml", "name: plain\n")
+    lacking = desk.refused("run", "-t", "odd", "--", "python", "-V").err
+    assert "error: the plugin 'odd' failed in stream: AttributeError: " in lacking
+
+    desk = desk.set(ODD_HOLDS_ON="yes")
+    both = desk.refused("run", "-t", "odd", "--", "python", "-V").err
+    assert "error: the plugin 'odd' failed in cancel: LookupError: no such container\n" in both

@@ -970,6 +970,19 @@ def test_a_value_that_is_kept_nowhere_has_to_be_given_again(own: Place) -> None:
     own.do("runs", "reproduce", first, "--variable", "RATE=0.6", code=1)
 
 
+def test_a_run_is_repeated_with_its_own_definition_whatever_else_has_come_to_the_same_id(own: Place) -> None:
+    script(own, "import os; open('outputs/o', 'w').write(os.environ['RATE'])")
+    for rate in ("1", "2"):
+        own.write("envbuild.yml", f"variables: {{RATE: '{rate}'}}\n")
+        own.do("run", "script.py")
+    runs = {each["number"]: each["id"] for each in own.runs()}
+    first, second = (own.show(runs[number]) for number in sorted(runs)[-2:])
+    assert first["environment"]["id"] == second["environment"]["id"]
+
+    own.do("runs", "reproduce", first["id"])
+    own.do("runs", "reproduce", second["id"])
+
+
 def test_a_run_is_cancelled_from_another_process(own: Place) -> None:
     script(own, "import time; print('up', flush=True); time.sleep(60)")
     with own.start("run", "script.py") as process:

@@ -197,6 +197,14 @@ def test_a_dockerfile_comes_back(tmp_path: Path) -> None:
     assert "RUN true" not in (tmp_path / "saved" / "azureml_environment.json").read_text()
 
 
+def test_a_dockerfile_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    Environment.from_dockerfile("tools", "FROM ubuntu\n").save_to_directory(tmp_path / "saved")
+    (tmp_path / "saved" / "BaseDockerfile").write_bytes(b"FROM ubuntu\n# gr\xfc\xdfe\n")
+
+    with pytest.raises(UserErrorException, match=r"BaseDockerfile: .*not UTF-8: byte 0xfc in line 2; save it as UTF-8"):
+        Environment.load_from_directory(tmp_path / "saved")
+
+
 def test_packages_that_stand_within_are_read_too(tmp_path: Path) -> None:
     form: dict[str, Any] = json.loads(json.dumps(EXPORTED))
     form["python"]["condaDependencies"] = {"dependencies": ["python=3.11", {"pip": ["six"]}]}

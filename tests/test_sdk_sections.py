@@ -355,6 +355,16 @@ def test_what_docker_ignores_does_not_count(tmp_path: Path) -> None:
     assert digest(bare) != digest(more)
 
 
+def test_an_ignored_name_may_be_no_unicode(tmp_path: Path) -> None:
+    one = folder(tmp_path / "one", **{".dockerignore": "", "a": "1"})
+    (one / ".dockerignore").write_bytes(b"caf\xe9\n")
+    before = digest(one)
+
+    (one / os.fsdecode(b"caf\xe9")).write_text("1")
+
+    assert digest(one) == before
+
+
 def test_an_exception_counts_even_in_an_ignored_folder(tmp_path: Path) -> None:
     one = folder(tmp_path / "one", **{".dockerignore": "data\n!data/small\n", "data__small": "1", "data__large": "1"})
     before = digest(one)

@@ -34,7 +34,7 @@ def place(tmp_path: Path) -> Place:
 
 def begin(place: Place, source: str, **options: object) -> subprocess.Popen[bytes]:
     """Start a script, and wait until it says that it is up."""
-    place.write("script.py", textwrap.dedent(source))
+    _write(place, source)
     process = place.start("run", "script.py", **options)  # type: ignore[arg-type]
     assert process.stdout is not None
     if process.stdout.readline() != b"up\n":
@@ -42,10 +42,31 @@ def begin(place: Place, source: str, **options: object) -> subprocess.Popen[byte
     return process
 
 
-def again(place: Place) -> None:
-    """See to it that the next run is a warm one."""
-    time.sleep(0.06)
-    place.do("run", "script.py", "end")
+def _write(place: Place, source: str) -> None:
+    text = textwrap.dedent(source)
+    file = place.folder / "script.py"
+    # A file that is written again has changed, whatever is in it, and no run of it is a warm one.
+    if not file.exists() or file.read_text() != text:
+        place.write("script.py", text)
+
+
+def warm_up(place: Place, source: str) -> None:
+    """See to it that the next run of a script is a warm one; it ends at once where it is told ``end``."""
+    _write(place, source)
+    for _ in range(2):
+        time.sleep(0.06)
+        place.do("run", "script.py", "end")
+    assert "envbuild.cli" not in place.do("run", "script.py", "end", program=IMPORTS).text.split()
+
+
+IMPORTS = [
+    sys.executable,
+    "-c",
+    "import os, sys\nfrom envbuild.__main__ import main\n"
+    "def end(code):\n    print(*sys.modules, flush=True)\n    leave(code)\n"
+    "leave, os._exit = os._exit, end\nsys.exit(main())",
+]
+"""The command, which says in the end what it has imported."""
 
 
 WAITS = """
@@ -68,9 +89,7 @@ WAITS = """
 @pytest.mark.parametrize("warm", [False, True])
 def test_ctrl_c_reaches_the_script_once_and_cancels_the_run(place: Place, whom: str, warm: bool) -> None:
     if warm:
-        place.write("script.py", textwrap.dedent(WAITS))
-        again(place)
-        again(place)
+        warm_up(place, WAITS)
     process = begin(place, WAITS)
     if whom == "the group":
         os.killpg(process.pid, signal.SIGINT)
@@ -187,6 +206,8 @@ def test_sigquit_ends_the_script_and_is_recorded(place: Place) -> None:
 
 FAMILY = """
     import os, signal, subprocess, sys, time
+    if sys.argv[1:] == ["end"]:
+        sys.exit()
     deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     child = deaf + "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('child', flush=True); time.sleep(60)"
     started = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE)
@@ -218,6 +239,52 @@ def test_cancelling_from_elsewhere_ends_the_children_and_is_waited_for(place: Pl
     assert place.last()["status"] == "Canceled"
     until(lambda: not any(alive(each) for each in pids), "an end of the whole family")
     process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_whoever_kills_envbuild_ends_the_script_and_its_children(place: Place, warm: bool) -> None:
+    if warm:
+        warm_up(place, FAMILY)
+    process = begin(place, FAMILY)
+    pids = [int(each) for each in (place.run_folder() / "outputs/pids").read_text().split()]
+    assert all(alive(each) for each in pids)
+    process.kill()
+    process.communicate(timeout=20)
+
+    until(lambda: not any(alive(each) for each in pids), "an end of the whole family")
+    assert (place.last()["status"], place.last()["exit_code"]) == ("Failed", None)
+
+
+def test_what_a_run_has_left_running_goes_on_when_the_run_has_ended(place: Place) -> None:
+    place.write(
+        "script.py",
+        "import pathlib, subprocess\nstarted = subprocess.Popen(['sleep', '60'], stdout=-3, stderr=-3)\n"
+        "pathlib.Path('outputs/pid').write_text(str(started.pid))\n",
+    )
+    place.do("run", "script.py")
+    left = int((place.run_folder() / "outputs/pid").read_text())
+
+    time.sleep(0.3)
+
+    assert alive(left)
+    os.kill(left, signal.SIGKILL)
+
+
+def test_a_run_leaves_no_process_and_no_open_file_in_the_program_that_had_it_run(place: Place) -> None:
+    place.write(
+        "host.py",
+        "import os, pathlib, sys\nfrom envbuild_local.process import start\n"
+        "def count(): return len(os.listdir('/dev/fd'))\n"
+        "before = count()\n"
+        "for code in (0, 3):\n"
+        "    run = start(['sh', '-c', f'exit {code}'], '.', {}, sys.prefix)\n"
+        "    assert run.stream(lambda stream, data: None) == code\n"
+        "assert count() == before\n"
+        "try: os.waitpid(-1, os.WNOHANG)\n"
+        "except ChildProcessError: print('alone')\n",
+    )
+
+    assert place.do("host.py", program=[sys.executable]).text == "alone\n"
 
 
 def test_a_signal_while_the_end_is_recorded_does_not_lose_it(place: Place) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from envbuild import BuildFailed, BuildRequest, Damaged, Definition, Lock, Package
-from envbuild_conda import channels, engine, locked, virtual
+from envbuild import BuildFailed, BuildRequest, Damaged, Definition, Lock, Package, subdir_of
+from envbuild_conda import channels, engine, locked
 
 _SAID = ("depends", "constrains", "build_number")
 """What a package says of itself, and its channel may say better."""
@@ -29,7 +29,7 @@ def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
         "opened": {each.url: each.opened for each in known},
         "prefix": str(request.destination),
         "home": str(request.home),
-        "platform": virtual.subdir(lock.platform),
+        "platform": subdir_of(lock.platform),
         "offline": request.offline,
         "anew": request.anew,
     }
@@ -106,6 +106,11 @@ def failure(error: engine.EngineFailed) -> BuildFailed | Damaged:
         return BuildFailed(said, hint="do not install it")
     if error.kind == "Record":
         return BuildFailed(f"the lock is damaged: {said}", hint="lock again")
+    if error.kind == "Machine":
+        return BuildFailed(
+            f"packages need what this machine does not have\n{said}",
+            hint="lock here: 'envbuild lock --upgrade'; or say what it has, such as CONDA_OVERRIDE_CUDA=12.4",
+        )
     if error.kind == "Clash":
         return BuildFailed(said, hint="leave one of them out, or take other versions of them")
     if error.kind == "Offline":

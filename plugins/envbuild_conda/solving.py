@@ -10,7 +10,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from envbuild import Definition, LockRequest, Platform, Resolution, ResolutionFailed, bare_url
+from envbuild import Definition, LockRequest, Platform, Resolution, ResolutionFailed, bare_url, subdir_of
 from envbuild_conda import channels, engine, locked, sound, virtual
 from envbuild_conda.channels import Channel
 
@@ -93,7 +93,7 @@ def python_spec(wanted: SpecifierSet) -> str:
 def _solve(
     definition: Definition, platform: Platform, request: LockRequest, specs: list[str], known: tuple[Channel, ...]
 ) -> Any:
-    subdir = virtual.subdir(platform)
+    subdir = subdir_of(platform)
     until = _end_of(definition.as_of) if definition.as_of else None
     question = {
         "ask": "solve",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from envbuild import Platform, ResolutionFailed
+from envbuild import ResolutionFailed
 
 _ASSUMED = {
     # What the pip side assumes too: manylinux_2_28, macOS 14.
@@ -83,18 +83,3 @@ def asked_for(packages: Iterable[str], specs: Iterable[str]) -> tuple[str, ...]:
     """
     named = {re.split(r"[\s=<>!~\[]", each, maxsplit=1)[0] for each in specs}
     return tuple(each for each in packages if each.split("=")[0] in named)
-
-
-def subdir(platform: Platform) -> str:
-    """What conda calls ``platform``.
-
-    :raises ResolutionFailed: conda has no packages for it.
-
-    >>> subdir(Platform.parse("linux-x86_64")), subdir(Platform.parse("macos-arm64"))
-    ('linux-64', 'osx-arm64')
-    """
-    if platform.libc == "musl":
-        raise ResolutionFailed(f"there are no conda packages for {platform}", hint="lock for a Linux with glibc")
-    system = {"linux": "linux", "macos": "osx", "windows": "win"}[platform.system]
-    machine = {"x86_64": "64", "i686": "32", "aarch64": "aarch64" if system == "linux" else "arm64"}
-    return f"{system}-{machine.get(platform.machine, platform.machine)}"

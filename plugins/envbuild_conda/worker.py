@@ -151,6 +151,32 @@ def _virtual(written: str) -> GenericVirtualPackage:
     return GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
 
 
+def _check_machine(wanted: Sequence[Mapping[str, Any]]) -> None:
+    """See to it that this machine has what the packages ask of it: the one that they were locked on may have had more.
+
+    :raises Refused: it does not; with all that it lacks.
+    """
+    present = [_as_record(each) for each in virtual.overridden(_detected(), os.environ)]
+    there = {each.name.normalized: each for each in present}
+    lacking: dict[str, list[str]] = {}
+    for each in wanted:
+        asked = [(spec, True) for spec in each.get("depends", ())]
+        asked += [(spec, False) for spec in each.get("constrains", ())]
+        for spec, is_needed in asked:
+            found = there.get(re.split(r"[\s=<>!~\[]", spec, maxsplit=1)[0])
+            if spec.startswith("__") and (not _spec(spec).matches(found) if found else is_needed):
+                lacking.setdefault(spec, []).append(str(each["name"]))
+    if lacking:
+        has = ", ".join(f"{each.name.normalized} {each.version}" for each in present)
+        told = "\n".join(f"{', '.join(dict.fromkeys(names))}: {spec}" for spec, names in sorted(lacking.items()))
+        raise Refused("Machine", f"{told}\nthis machine has {has}")
+
+
+def _as_record(written: str) -> PackageRecord:
+    name, version, build = written.split("=")
+    return PackageRecord(name, version, BuildString(build), 0, "noarch")
+
+
 # Linking
 
 
@@ -165,6 +191,7 @@ async def linked(question: Mapping[str, Any]) -> Any:
     # rattler has many words for a number that is none, and the like.
     except Exception as error:
         raise Refused("Record", str(error)) from error
+    _check_machine(wanted)
     folder = _cache() / "pkgs"
     folder.mkdir(parents=True, exist_ok=True)
     for each in wanted:

@@ -37,8 +37,63 @@ def program(word: str, directory: str, path: str, prefix: str) -> str:
     raise FileNotFoundError(2, "no such program in the environment or on PATH", word)
 
 
+_SHELL = "/bin/sh"
+_WHEN_ALONE = 'read -r _; kill -KILL "-$1"'
+"""For `_SHELL`: wait until nobody holds the other end of standard input any more, and kill a process group then."""
+
+
+class _Guard:
+    """Kills a process and its children if this process is killed, and so cannot do it itself.
+
+    It is a process of its own at the end of a pipe, since that end closes however this process goes. Linux can send
+    a signal when a parent dies, but to one process only, and already when the thread ends that started it.
+    """
+
+    def __init__(self, process: int) -> None:
+        self._process, self._held = 0, -1
+        try:
+            self._begin(process)
+        except OSError:
+            # A run is better unguarded than not started: no shell here, or no room for another process.
+            self.dismiss()
+
+    def _begin(self, process: int) -> None:
+        end, self._held = os.pipe()
+        try:
+            self._process = os.posix_spawn(
+                _SHELL,
+                ["sh", "-c", _WHEN_ALONE, "envbuild-guard", str(process)],
+                {},
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, end, 0),
+                    # Whoever reads what this process prints is not kept waiting for the guard.
+                    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                # No signal that this process gets with its group or from its terminal reaches it.
+                setsid=True,
+                setsigmask=[],
+            )
+        finally:
+            os.close(end)
+
+    def dismiss(self) -> None:
+        """Leave what was guarded alone from now on."""
+        if self._process:
+            # Before the pipe closes, which would be its word.
+            os.kill(self._process, _signal.SIGKILL)
+            os.waitpid(self._process, 0)
+            self._process = 0
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1
+
+
 class LocalProcess:
-    """A process that has been started, with its children in a session of its own (a `RunHandle`)."""
+    """A process that has been started, with its children in a session of its own (a `RunHandle`).
+
+    If this process is killed, they are too.
+    """
 
     starter = "envbuild_local.process:start"
 
@@ -46,6 +101,7 @@ class LocalProcess:
         self.process = process
         self._streams = {out: 1, err: 2}
         self._code: int | None = None
+        self._guard = _Guard(process)
 
     def stream(self, write: "Callable[[int, bytes], None]") -> int:
         """Pass on what the process prints until it has ended.
@@ -80,7 +136,12 @@ class LocalProcess:
         if self._code is None:
             done, status = os.waitpid(self.process, os.WNOHANG)
             if done:
-                self._code = _exit_code(status)
+                self._ended(status)
+        return self._code
+
+    def _ended(self, status: int) -> int:
+        self._code = _exit_code(status)
+        self._guard.dismiss()
         return self._code
 
     def signal(self, number: int) -> None:
@@ -112,7 +173,7 @@ class LocalProcess:
 
     def _wait(self, options: int) -> int:
         if self._code is None:
-            self._code = _exit_code(os.waitpid(self.process, options)[1])
+            return self._ended(os.waitpid(self.process, options)[1])
         return self._code
 
 

@@ -6,6 +6,7 @@ import os.path
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from envbuild import Definition, Digest, LockError, LockRequest, Package, ResolutionFailed, from_pylock, read_pylock
@@ -63,16 +64,31 @@ def _remote_size(url: str, definition: Definition, request: LockRequest) -> int 
     if request.offline or not url.startswith(("http://", "https://")):
         return None
     # Most indexes tell sizes, and importing this takes longer than reading their answer.
-    from urllib.request import Request, urlopen
+    from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-    asked = Request(url, method="HEAD")  # noqa: S310
-    user = user_and_password(url, definition, request.variables)
-    if user:
-        import base64
+    def opened(asked: Request) -> Request:
+        user = user_and_password(asked.full_url, definition, request.variables)
+        if user:
+            import base64
 
-        asked.add_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
+            # Else it would be sent to whatever server this one leads to.
+            asked.add_unredirected_header("Authorization", "Basic " + base64.b64encode(user.encode()).decode())
+        return asked
+
+    class Redirects(HTTPRedirectHandler):
+        """Follows redirects; each server is told what is meant for it, and nothing that is meant for another."""
+
+        def redirect_request(self, *told: Any) -> Request | None:
+            led_to = super().redirect_request(*told)
+            if led_to is None:
+                return None
+            # It would ask for the whole file.
+            led_to.method = "HEAD"
+            return opened(led_to)
+
     try:
-        with urlopen(asked, timeout=10) as answer:  # noqa: S310
+        asked = opened(Request(url, method="HEAD"))  # noqa: S310
+        with build_opener(Redirects).open(asked, timeout=10) as answer:
             return int(answer.headers["Content-Length"])
     except (OSError, TypeError, ValueError):
         # PEP 751 recommends the size and does not require it; the digest is what is checked.

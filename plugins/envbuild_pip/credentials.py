@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from envbuild import Definition
 from envbuild_pip.asking import URL, located, spelled_out
@@ -73,7 +73,7 @@ def user_and_password(url: str, definition: Definition, variables: Mapping[str, 
     """``user:password`` for ``url``: from the definition, uv's or pip's variables, or netrc; ``None`` for none."""
     known = [*_of_definition(definition, variables), *_of_variables(variables)]
     found = _nearest(url, known)
-    return unquote(found) if found else _of_netrc(urlsplit(url).hostname or "", variables)
+    return unquote(found) if found else _of_netrc(url, variables)
 
 
 def _of_definition(definition: Definition, variables: Mapping[str, str]) -> Iterator[str]:
@@ -97,27 +97,51 @@ def _of_variables(variables: Mapping[str, str]) -> Iterator[str]:
         yield _with(url, f"{quote(user, '')}:{quote(password, '')}" if user or password else "")
 
 
-def _of_netrc(host: str, variables: Mapping[str, str]) -> str | None:
+def _of_netrc(url: str, variables: Mapping[str, str]) -> str | None:
+    """What netrc has for the host of ``url``; it knows no ports, and nothing that says whether to trust the way there.
+
+    pip and uv send it in plain text too. Whoever listens on the way must not get it, unless there is no way.
+    """
     import netrc
 
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme != "https" and not _is_here(host):
+        return None
     file = variables.get("NETRC") or os.path.join(variables.get("HOME", "/"), ".netrc")  # noqa: PTH118
     try:
         found = netrc.netrc(file).authenticators(host)
-    except (OSError, netrc.NetrcParseError):
+    except (OSError, UnicodeDecodeError, netrc.NetrcParseError):
         return None
     return f"{found[0]}:{found[2]}" if found else None
 
 
+def _is_here(host: str) -> bool:
+    """Whether what is said to ``host`` does not leave this machine."""
+    return host == "localhost" or host == "::1" or re.fullmatch(r"127(\.\d+){3}", host) is not None
+
+
 def _nearest(url: str, known: Iterable[str]) -> str:
-    """The user information of the URL in ``known`` that has the host of ``url`` and shares most of its path."""
+    """The user information of the URL in ``known`` that has the server of ``url`` and shares most of its path."""
     wanted, nearest, user = urlsplit(url), -1, ""
     for each in known:
         found = urlsplit(each)
-        its_user, _, host = found.netloc.rpartition("@")
+        its_user, _, _ = found.netloc.rpartition("@")
         shared = _shared(wanted.path, found.path)
-        if its_user and host == wanted.netloc.rpartition("@")[2] and shared > nearest:
+        if its_user and _server(found) == _server(wanted) and shared > nearest:
             nearest, user = shared, its_user
     return user
+
+
+def _server(url: SplitResult) -> tuple[str, str]:
+    """Scheme, host and port: what is meant for one server is sent to no other, nor in plain text.
+
+    >>> _server(urlsplit("git+https://me:pw@Host.test:443/demo.git")) == _server(urlsplit("https://host.test/demo"))
+    True
+    """
+    scheme = url.scheme.rpartition("+")[2]
+    host = url.netloc.rpartition("@")[2].lower()
+    return scheme, host.removesuffix({"https": ":443", "http": ":80"}.get(scheme, ":"))
 
 
 def _shared(one: str, other: str) -> int:

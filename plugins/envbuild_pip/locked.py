@@ -21,7 +21,7 @@ def select(definition: Definition, platform: Platform, resolution: Resolution) -
     if definition.pylock is None:
         return ()
     path = definition.source or Path(definition.pylock.path or "pylock.toml")
-    pylock = read_pylock(path.read_text(encoding="utf-8"), where=path.name)
+    pylock = read_pylock(path.read_bytes(), where=path.name)
     version = str(resolution.python)
     try:
         chosen = list(pylock.select(environment=environment(version, platform), tags=tags(version, platform)))

@@ -87,6 +87,8 @@ if TYPE_CHECKING:
         RunRequest as RunRequest,
     )
     from envbuild.platform import Platform as Platform
+    from envbuild.platform import platform_of_subdir as platform_of_subdir
+    from envbuild.platform import subdir_of as subdir_of
     from envbuild.process import run_program as run_program
     from envbuild.progress import Progress as Progress
     from envbuild.requirement import (
@@ -147,7 +149,7 @@ _HOME = {
     "image": ("BuildRequest", "Image"),
     "lock": ("Artifact", "Lock", "LockRequest", "Package", "Resolution", "from_pylock", "read_pylock"),
     "outcome": ("RunHandle", "RunRequest"),
-    "platform": ("Platform",),
+    "platform": ("Platform", "platform_of_subdir", "subdir_of"),
     "process": ("run_program",),
     "progress": ("Progress",),
     "requirement": (

@@ -59,6 +59,8 @@ class Question:
     :param repeat: how often a command that fails is run before that is believed.
     :param timeout: the seconds after which it counts as having failed.
     :param experiment: what the runs are gathered under.
+    :param variables: environment variables on top of the definitions', in every step.
+    :param secrets: the names of those that are passed on, and recorded by name only.
     """
 
     good: str
@@ -68,6 +70,8 @@ class Question:
     repeat: int = 1
     timeout: float | None = None
     experiment: str = "bisect"
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +119,14 @@ class Bisection:
 
     :param parts: all that the two environments do not share.
     :param steps: what was run, in that order; the first two are the two environments themselves.
+    :param secrets: the names of variables of which nobody may see the values.
     """
 
     question: Question
     parts: tuple[Part, ...]
     culprits: Culprits
     steps: tuple[Step, ...]
+    secrets: frozenset[str] = frozenset()
 
     def at(self, changes: Changes) -> Step:
         """The step that tried a selection."""
@@ -135,6 +141,8 @@ class Bisection:
             "bad": {"spec": question.bad, "id": str(self.steps[1].id)},
             "command": list(question.command),
             "experiment": question.experiment,
+            "variables": sorted(question.variables),
+            "secrets": sorted(question.secrets),
             "changes": [_as_dict(each) for each in self.parts],
             "culprits": [[_as_dict(self.parts[each]) for each in sorted(group)] for group in found.blamed],
             "needed": [_as_dict(self.parts[each]) for each in sorted(found.needed)],
@@ -150,18 +158,39 @@ class Bisection:
         if found.needed:
             lines.append("together with what cannot be had without:")
             lines += [f"  {self.parts[each]}" for each in sorted(found.needed)]
-        command = for_bash(self.question.command)
         for word, changes in (("last good ", found.good), ("first bad ", found.bad)):
             step = self.at(changes)
             identity = step.id.short if step.id else "-"
-            lines.append(f"{word}  {identity}  envbuild run -e {identity} -- {command}")
+            lines.append(f"{word}  {identity}  {for_bash(self._command(identity, changes))}")
         skipped = [each for each in self.steps if each.verdict == "skip"]
         flaky = sum(each.flaky for each in self.steps)
-        told = f"{len(self.parts)} changes, {len(self.steps)} steps"
+        told = f"{len(self.parts)} change{'s' if len(self.parts) > 1 else ''}, {len(self.steps)} steps"
         told += f", {len(skipped)} skipped" if skipped else ""
         told += f", {flaky} flaky" if flaky else ""
         lines.append(f"{told}; envbuild runs list --name {self.question.experiment}")
         return "\n".join(map(visible, (*lines, *self._advice())))
+
+    def _command(self, identity: str, changes: Changes) -> tuple[str, ...]:
+        """What runs the command again as it was run with ``changes``."""
+        # Variables are no part of what an id stands for: two steps may have the same one.
+        values: dict[str, str | None] = {
+            each.variable: each.after if number in changes else each.before
+            for number, each in enumerate(self.parts)
+            if each.variable
+        }
+        values.update(self.question.variables)
+        options, absent = [], []
+        for name, value in values.items():
+            if name in self.secrets:
+                options += ["--secret", name]
+            elif value is None:
+                absent += ["-u", name]
+            else:
+                options += ["--variable", f"{name}={value}"]
+        for name in self.question.secrets:
+            options += ["--secret", name] if name not in values else []
+        without = ["env", *absent] if absent else []
+        return ("envbuild", "run", "-e", identity, *options, "--", *without, *self.question.command)
 
     def _verdict(self) -> Iterator[str]:
         blamed = [tuple(self.parts[each] for each in sorted(group)) for group in self.culprits.blamed]
@@ -253,14 +282,18 @@ def bisect(
     :raises KeyboardInterrupt: it, or the command, was stopped; what is known by then has been said.
     """
     before, after = (_end(each, workspace, plugins, wishes) for each in (question.good, question.bad))
-    exchanged = mixture.parts(before, after)
+    secrets = frozenset((*before.definition.secrets, *after.definition.secrets, *question.secrets))
+    # What is the same in every step makes no difference, whatever the definitions say of it.
+    given = {*question.variables, *question.secrets}
+    exchanged = tuple(each for each in mixture.parts(before, after) if each.variable not in given)
     if not exchanged:
         raise EnvbuildError(
             f"{question.good} and {question.bad} are the same environment: there is nothing between them",
             hint="what makes the difference is the source, its data or the machine",
         )
     taken = snapshot.take(snapshot.look(question.directory, workspace.root), workspace.store).digest
-    trials = _Trials(question, exchanged, before, after, taken, workspace, plugins, wishes, say)
+    commit = git.facts(question.directory)
+    trials = _Trials(question, exchanged, before, after, taken, commit, workspace, plugins, wishes, say)
     try:
         good, bad = trials.ends()
         before = replace(before, distributions=_installed(good.path))
@@ -269,7 +302,7 @@ def bisect(
     except KeyboardInterrupt:
         say(trials.so_far())
         raise
-    return Bisection(question=question, parts=exchanged, culprits=found, steps=tuple(trials.steps))
+    return Bisection(question=question, parts=exchanged, culprits=found, steps=tuple(trials.steps), secrets=secrets)
 
 
 # -- the two ends --------------------------------------------------------------------------------------------
@@ -330,10 +363,10 @@ def _of_revision(
 def _lock_of(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Lock:
     source = project.definition.source
     if project.definition.pylock and source and source.suffix == ".toml":
-        text = source.read_text(encoding="utf-8")
-        if "envbuild" in (read_pylock(text, where=str(source)).tool or {}):
+        data = source.read_bytes()
+        if "envbuild" in (read_pylock(data, where=str(source)).tool or {}):
             # As it stands: other installers would take it for any machine and any patch of its Python.
-            return Lock.parse(text, where=str(source), root=source.absolute().parent)
+            return Lock.parse(data, where=str(source), root=source.absolute().parent)
     if project.id is not None:
         found = pipeline.kept_lock(project, workspace, wishes.platform)
         if found is None:
@@ -372,6 +405,7 @@ class _Trials:
     before: End
     after: End
     source: Digest
+    git: Mapping[str, Any]
     workspace: Workspace
     plugins: Plugins
     wishes: Wishes
@@ -473,6 +507,9 @@ class _Trials:
             source=self.question.directory,
             snapshot=self.source,
             experiment=self.question.experiment,
+            variables=self.question.variables,
+            secrets=self.question.secrets,
+            git=self.git,
             known_as=(self.question.experiment, None),
             limit=self.question.timeout,
             grace=_GRACE,

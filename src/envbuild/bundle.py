@@ -17,7 +17,7 @@ from envbuild.catalogue import EnvironmentVersion
 from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import Damaged, DefinitionError, NotFound, Refused
-from envbuild.lock import Lock
+from envbuild.lock import Lock, Package
 from envbuild.pipeline import identify, record_resolution
 from envbuild.plugins import Plugins
 from envbuild.project import Project
@@ -38,9 +38,12 @@ def export(project: Project, lock: Lock | None, workspace: Workspace, stream: IO
     definition = project.definition
     local = [each.text for each in definition.pip if each.is_path]
     local += [definition.interpreter] if definition.interpreter and "/" in definition.interpreter else []
-    if local or definition.pylock:
+    if definition.pylock and lock:
+        # Of another tool's lock nothing is kept but what it comes to here: that has to be all there.
+        local += [str(each) for each in lock.packages if _is_here(each)]
+    if local:
         raise Refused(
-            f"{project.name} asks for what only this machine has: {', '.join(local) or definition.pylock}",
+            f"{project.name} asks for what only this machine has: {', '.join(local)}",
             hint="build a wheel of it, and ask for that instead",
         )
     form = yaml.safe_dump(definition.named(project.name).to_dict(), sort_keys=True, allow_unicode=True)
@@ -50,6 +53,14 @@ def export(project: Project, lock: Lock | None, workspace: Workspace, stream: IO
             _add(archive, f"pylock.{lock.platform}.toml", lock.to_toml().encode())
         for wheel in sorted(definition.wheels):
             _add(archive, f"wheels/{wheel.filename}", workspace.store.read(wheel.digest))
+
+
+def _is_here(package: Package) -> bool:
+    """Whether it is installed from a file or folder of this machine, or from this workspace."""
+    artifact = package.artifact
+    if package.kind == "wheel":
+        return True
+    return artifact.kind != "installed" and (not artifact.url or artifact.url.startswith("file:"))
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -88,7 +99,7 @@ def _read(archive: tarfile.TarFile, path: Path, workspace: Workspace) -> tuple[D
         if entry.name == _DEFINITION:
             definition = _definition(stream.read(_LARGEST_TEXT), path)
         elif len(parts) == 1 and entry.name.startswith("pylock."):
-            locks.append(Lock.parse(stream.read(_LARGEST_TEXT).decode("utf-8", "replace"), where=entry.name))
+            locks.append(Lock.parse(stream.read(_LARGEST_TEXT), where=entry.name))
         elif len(parts) == 2 and parts[0] == "wheels":
             wheels.add(workspace.store.put_stream(stream))
         else:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from envbuild import __version__, layout, retention
+from envbuild.blame import printing_aside, raised
 from envbuild.collect import usage
 from envbuild.errors import EnvbuildError
-from envbuild.loading import Plugin, printing_aside
-from envbuild.plugins import Plugins, raised
+from envbuild.loading import Plugin
+from envbuild.plugins import Plugins
 from envbuild.render import size
 from envbuild.workspace import Workspace
 

@@ -1,4 +1,4 @@
-"""Conda's words: what its files call platforms, channels and packages, to be read and written without conda.
+"""Conda's words: what its files call channels and packages, to be read and written without conda.
 
 A package of kind ``conda`` is an archive whose URL says nearly all of it: channel, platform, name, version and build.
 """
@@ -14,46 +14,12 @@ from urllib.parse import unquote, urlsplit
 from envbuild.digest import Digest
 from envbuild.errors import LockError
 from envbuild.lock import Artifact, Lock, Package
-from envbuild.platform import Platform
 from envbuild.requirement import bare_url
 
 KIND = "conda"
 
-_SYSTEMS = {"linux": "linux", "osx": "macos", "win": "windows"}
-_MACHINES = {"64": "x86_64", "32": "i686", "arm64": "aarch64"}
 _FILE = re.compile(r"(?P<name>[^/]+)-(?P<version>[^-/]+)-(?P<build>[^-/]+?)(?:\.conda|\.tar\.bz2)")
 _MD5 = re.compile(r"[0-9a-f]{32}")
-
-
-def subdir(platform: Platform) -> str:
-    """What conda calls ``platform``.
-
-    :raises LockError: conda has no packages for it.
-
-    >>> subdir(Platform.parse("linux-x86_64")), subdir(Platform.parse("macos-arm64"))
-    ('linux-64', 'osx-arm64')
-    """
-    if platform.libc == "musl":
-        raise LockError(f"there are no conda packages for {platform}", hint="lock for a Linux with glibc")
-    system = next(theirs for theirs, ours in _SYSTEMS.items() if ours == platform.system)
-    if platform.machine == "aarch64" and system == "linux":
-        return "linux-aarch64"
-    machine = next((theirs for theirs, ours in _MACHINES.items() if ours == platform.machine), platform.machine)
-    return f"{system}-{machine}"
-
-
-def platform_of(subdir: str) -> Platform:
-    """The platform that conda calls ``subdir``.
-
-    :raises ValueError: it is none that environments are built for.
-
-    >>> str(platform_of("linux-64")), str(platform_of("osx-arm64"))
-    ('linux-x86_64', 'macos-arm64')
-    """
-    system, _, machine = subdir.partition("-")
-    if system not in _SYSTEMS or not machine:
-        raise ValueError(f"{subdir!r} is no platform of conda's that environments are built for")
-    return Platform(_SYSTEMS[system], _MACHINES.get(machine, machine))
 
 
 def package_at(

@@ -102,6 +102,9 @@ class Definition:
                 yield f"variables.{name}", None, f"{name!r} is not the name of an environment variable"
         for name in sorted(set(self.variables) & set(self.secrets)):
             yield f"secrets.{name}", None, f"{name!r} is both a variable with a value and a secret without one"
+        for part in ("docker", "gpu", "spark", "azure", "plugins"):
+            for place, said in forms.twins(getattr(self, part), part):
+                yield place, None, said
         for name in (each for each in self.plugins if each in (*OWN_SECTIONS, "python")):
             yield f"plugins.{name}", None, f"{name} has a key of its own, and is no other plugin's"
         if self.pylock and (self.pip or self.wheels):

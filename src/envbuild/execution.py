@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from envbuild import git, layout, pipeline, snapshot, stamping, supervise
+from envbuild.blame import Handle
 from envbuild.catalogue import EnvironmentVersion
 from envbuild.data import Data, as_laid_out, place, with_places
 from envbuild.digest import Digest
 from envbuild.errors import EnvbuildError, NotFound
-from envbuild.outcome import RunHandle, RunRequest
+from envbuild.outcome import RunRequest
 from envbuild.pipeline import Prepared, Wishes
 from envbuild.plugins import Plugins
 from envbuild.progress import Written
-from envbuild.project import Project, open_registered
+from envbuild.project import Project, open_of_run, open_registered
 from envbuild.store import writing
 from envbuild.workspace import Workspace
 
@@ -42,7 +43,8 @@ class Order:
     :param head: how many of those words are not the user's own arguments.
     :param source: the folder that is snapshotted.
     :param variables: environment variables on top of the definition's.
-    :param snapshot: run these files rather than those in ``source`` now.
+    :param snapshot: run these files rather than those in ``source`` now; ``git`` is what `envbuild.git.facts` said of
+        them when they were taken.
     :param reproduces: the run that this one repeats.
     :param known_as: the name and version that the environment is recorded under, where it was asked for by its id.
     :param limit: the seconds after which it is stopped, and ``grace`` how many it may then take to end; ``None`` for as
@@ -62,6 +64,7 @@ class Order:
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     snapshot: Digest | None = None
+    git: Mapping[str, Any] = field(default_factory=dict)
     reproduces: str | None = None
     known_as: tuple[str, str | None] | None = None
     data: tuple[Data, ...] = ()
@@ -93,6 +96,7 @@ class Order:
                 "variables": dict(variables),
                 "secrets": tuple(record.get("secrets", ())),
                 "snapshot": Digest.parse(taken) if taken else None,
+                "git": record.get("git", {}),
                 "data": tuple(Data(**each) for each in record.get("data", ())),
                 "limit": record.get("limit"),
                 "grace": record.get("grace"),
@@ -189,9 +193,9 @@ def run(
         folder = stack.enter_context(_folder(workspace, experiment))
         source, taken = _lay_out(order, workspace, Path(folder.work), wishes)
         placed = place(order.data, Path(folder.path), Path(folder.work))
-        started: list[RunHandle] = []
+        started: list[Handle] = []
 
-        def start() -> RunHandle:
+        def start() -> Handle:
             given = variables | folder.facts(experiment, environment) | placed.variables
             started.append(_start(order, folder, given, prepared, plugins))
             return started[0]
@@ -244,7 +248,7 @@ def _request(
         directory=str(order.source),
         variables=sorted(variables),
         secrets=sorted({*project.definition.secrets, *order.secrets}),
-        git={} if order.snapshot else dict(git.facts(order.source)),
+        git=dict(order.git if order.snapshot else git.facts(order.source)),
         seconds={},
         reproduces=order.reproduces,
         **order.more(),
@@ -330,7 +334,7 @@ def _lay_out(
 
 def _start(
     order: Order, folder: supervise.Folder, variables: Mapping[str, str], prepared: Prepared, plugins: Plugins
-) -> RunHandle:
+) -> Handle:
     request = RunRequest(
         id=folder.run,
         target=order.target,
@@ -339,7 +343,7 @@ def _start(
         folder=Path(folder.path),
         variables={**prepared.image.activated, **variables},
     )
-    handle: RunHandle | None = plugins.first("run_target", run=request, image=prepared.image)
+    handle = plugins.start(request, prepared.image)
     if handle is None:
         raise plugins.missing("target", order.target)
     return handle
@@ -351,7 +355,7 @@ def _leave_stamp(
     record: Mapping[str, Any],
     order: Order,
     prepared: Prepared,
-    handle: RunHandle,
+    handle: Handle,
     workspace: Workspace,
     source: snapshot.Source,
     taken: snapshot.Snapshot,
@@ -365,7 +369,7 @@ def _leave_stamp(
             record=record,
             variables=order.variables,
             prepared=prepared,
-            starter=getattr(type(handle), "starter", None),
+            handle=handle,
             lease=workspace.store.root / layout.LEASES / prepared.id.hex,
             source=source,
             taken=taken,
@@ -513,7 +517,9 @@ def reproduce(
     environment = before["environment"]
     if before.get("snapshot") is None:
         raise NotFound(f"run {before['id']} has no snapshot to be repeated from")
-    project = open_registered(environment["id"], workspace)
+    if environment["id"] is None:
+        raise NotFound(f"run {before['id']} ended before it had an environment: {before['reason']}")
+    project = open_of_run(environment, workspace)
     given = {*project.definition.variables, *before["secrets"], *(variables or {})}
     lacking = sorted(set(before["variables"]) - given)
     if lacking:

@@ -18,6 +18,7 @@ from typing import Any
 from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import Damaged
+from envbuild.form import two_spellings
 from envbuild.lock import Lock, Package
 
 SCHEME = 1
@@ -182,7 +183,8 @@ def canonical(value: Any, place: str, depth: int = 0) -> Any:
     :param place: what it is called in messages.
     :param depth: how many values it is within.
     :raises TypeError: it holds something of a kind that has no such form, such as a float; the message says where.
-    :raises ValueError: it holds a text that is no Unicode, too long a number, or nests too deep, as in itself.
+    :raises ValueError: it holds a text that is no Unicode, two keys that are one text, too long a number, or nests too
+        deep, as in itself.
     """
     if depth > _DEEPEST:
         raise ValueError(f"{place[:60]}…: values within values within values, or a value within itself")
@@ -197,11 +199,14 @@ def canonical(value: Any, place: str, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         return [canonical(item, f"{place}[{position}]", depth + 1) for position, item in enumerate(value)]
     if isinstance(value, Mapping):
-        found = {}
+        found, written = {}, dict[str, str]()
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"{place}: a key is a text, not {key!r}")
-            found[_text(key, place)] = canonical(item, f"{place}.{key}", depth + 1)
+            text = _text(key, place)
+            if written.setdefault(text, key) != key:
+                raise ValueError(f"{place}: {two_spellings(written[text], key)}")
+            found[text] = canonical(item, f"{place}.{key}", depth + 1)
         return found
     # A float has no one spelling: 0.1 + 0.2 is written differently by different writers.
     raise TypeError(f"{place}: {type(value).__name__} has no canonical form; say it as text or a whole number")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
+from unicodedata import normalize
 
 from envbuild.errors import Problem
 from envbuild.requirement import PipOptions, Requirement
@@ -20,6 +21,34 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
+
+
+def twins(value: Any, place: str, depth: int = 200) -> Iterator[tuple[str, str]]:
+    r"""Where in nested data two keys are one text to whoever reads them, and two to a program; and what to say of it.
+
+    ``é`` is one character, or an ``e`` and an accent (Unicode normal forms C and D), and digests are taken of form C.
+
+    >>> [*twins({"a": [{"\u00e9": 1, "e\u0301": 2}]}, "azure")]
+    [('azure.a[0]', "'\\xe9' and 'e\\u0301' are two spellings of one key: leave one of them out")]
+    """
+    if not depth:
+        # Deeper than anything meant, or within itself: whoever takes the digest refuses it.
+        return
+    if isinstance(value, Mapping):
+        seen: dict[str, str] = {}
+        for key, item in value.items():
+            other = seen.setdefault(normalize("NFC", str(key)), key)
+            if other != key:
+                yield place, two_spellings(other, key)
+            yield from twins(item, f"{place}.{key}", depth - 1)
+    elif isinstance(value, (list, tuple)):
+        for position, item in enumerate(value):
+            yield from twins(item, f"{place}[{position}]", depth - 1)
+
+
+def two_spellings(one: str, other: str) -> str:
+    """What to say of two keys that look alike: where they differ."""
+    return f"{one!a} and {other!a} are two spellings of one key: leave one of them out"
 
 
 def text(value: Any) -> str:

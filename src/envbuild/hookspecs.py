@@ -123,6 +123,7 @@ def run_target(run: RunRequest, image: Image) -> RunHandle | None:
     Plugins are asked in turn, the last registered first, and the first answer that is not ``None`` is used; ``None``
     says "this target is not mine". The call returns as soon as the program has started: waiting, passing on its
     output and stopping it are the handle's business. The image is already built for the platform of the target.
+    Should this process be killed, the program should end as well: its run is recorded as ``Failed``.
 
     A handle whose class has an attribute ``starter`` may be started again without loading any plugin: it is the
     name (``package.module:function``) of a function that takes ``command``, ``directory``, ``variables`` and the path

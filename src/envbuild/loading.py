@@ -11,7 +11,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -134,20 +134,6 @@ def imported(point: EntryPoint) -> Any:
     if EntryPoint.pattern.match(point.value) is None:
         raise PluginError(f"{point.value!r} is no entry point: MODULE or MODULE:NAME is wanted")
     return point.load()
-
-
-@contextmanager
-def printing_aside() -> Iterator[None]:
-    """Have what a plugin prints go to standard error: standard output is for results.
-
-    In the main thread alone: others may overlap, and of two that do, the second would put back what the first has put
-    there.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    with redirect_stdout(sys.stderr):
-        yield
 
 
 def _note(text: str) -> None:

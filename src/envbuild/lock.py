@@ -12,10 +12,11 @@ import json
 import logging
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
 import tomli_w
@@ -55,6 +56,9 @@ _OF_PIP = ("pip", "wheel")
 
 ArtifactKind = Literal["wheel", "sdist", "archive", "directory", "vcs", "installed"]
 
+_FILES = ("wheel", "sdist", "archive")
+"""The kinds of artifacts that are one file."""
+
 _OBSERVED = "what is installed was found so, in an interpreter that somebody else looks after: nothing is pinned"
 
 
@@ -69,6 +73,7 @@ class Artifact:
     :param path: relative to the lock's folder, with ``/``.
     :param digest: of the file; ``None`` for directories and repositories, which have none.
     :param size: of the file, in bytes.
+    :param filename: of the file; where none is given, what its URL or path ends with.
     :param revision: the full commit id of a ``vcs`` artifact.
     """
 
@@ -84,6 +89,10 @@ class Artifact:
     requested_revision: str | None = None
     subdirectory: str | None = None
     upload_time: datetime.datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.filename is None and self.kind in _FILES:
+            object.__setattr__(self, "filename", _last(self.url or self.path))
 
     @property
     def is_source(self) -> bool:
@@ -139,6 +148,7 @@ class Lock:
     :param definition: the name of the definition's file, beside which the lock lies.
     :param inputs: files besides the definition that it was made from (constraint files, ``pyproject.toml`` of
         local projects), by path relative to the lock, with their digests: they make it stale too.
+    :raises ValueError: two packages have one name.
     :param system: what the packages need of the machine itself and the lock was made for, such as ``__glibc=2.28``;
         not part of the environment's id.
     """
@@ -158,6 +168,12 @@ class Lock:
     def __post_init__(self) -> None:
         ordered = sorted(self.packages, key=lambda each: (each.kind, each.name))
         object.__setattr__(self, "packages", tuple(ordered))
+        known: dict[str, Package] = {}
+        for each in ordered:
+            other = known.setdefault(normalize("NFC", each.label), each)
+            if other is not each:
+                # An id is taken of packages by their names, and would know nothing of one of them.
+                raise ValueError(f"two packages are called {each.label}: {other} and {each}")
 
     @property
     def built_from_source(self) -> tuple[Package, ...]:
@@ -230,9 +246,10 @@ class Lock:
         return tomli_w.dumps(pylock.to_dict(), multiline_strings=False)
 
     @classmethod
-    def parse(cls, text: str, *, where: str = "pylock.toml", root: Path | None = None) -> Lock:
+    def parse(cls, text: str | bytes, *, where: str = "pylock.toml", root: Path | None = None) -> Lock:
         """Read a lock that `to_toml` wrote.
 
+        :param text: what the file holds; bytes are UTF-8, or the lock is refused.
         :param where: the file's name, for messages.
         :raises LockError: it is not valid PEP 751, was not made by envbuild, or by a newer one.
         """
@@ -293,14 +310,16 @@ def _version(text: str | None) -> Version | None:
         return None
 
 
-def read_pylock(text: str, *, where: str) -> Pylock:
+def read_pylock(text: str | bytes, *, where: str) -> Pylock:
     """Read any PEP 751 lock, whoever made it.
 
     One of a newer minor version is read as one of version 1.0, and the log is told of it once, as PEP 751 asks.
 
+    :param text: what the file holds; bytes are UTF-8, or the lock is refused.
     :param where: the file's name, for messages.
     :raises LockError: it is not valid TOML, or not valid PEP 751.
     """
+    text = lock_text(text, where=where)
     if text.startswith("\N{BYTE ORDER MARK}"):
         # It could be read, and would be passed on to other tools, most of which do not.
         raise LockError(
@@ -320,6 +339,21 @@ def read_pylock(text: str, *, where: str) -> Pylock:
             f"{where}: not a valid lock file (PEP 751): {error}",
             hint=_AGAIN,
         ) from error
+
+
+def lock_text(data: str | bytes, *, where: str) -> str:
+    """What a lock's file holds, as text.
+
+    :raises LockError: it is not UTF-8, and so no TOML.
+    """
+    if isinstance(data, str):
+        return data
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        said = f"{where}: not UTF-8: byte 0x{data[error.start]:02x} in line {line}"
+        raise LockError(said, hint=_AGAIN) from error
 
 
 @lru_cache(maxsize=64)
@@ -429,32 +463,55 @@ def _to_pylock(package: Package) -> PylockPackage:
 def _foreign_to_dict(package: Package) -> dict[str, Any]:
     """A package that PEP 751 has no words for, such as conda's."""
     artifact = package.artifact
+    ending = _last(artifact.url or artifact.path) if artifact.kind in _FILES else None
     written = {
         "kind": package.kind,
         "name": package.name,
         "version": package.version,
+        "marker": package.marker,
+        "requires-python": package.requires_python,
+        "index": package.index,
         "artifact": None if artifact.kind == "archive" else artifact.kind,
         "url": artifact.url,
         "path": artifact.path,
         "sha256": artifact.digest.hex if artifact.digest else None,
         "size": artifact.size,
+        "filename": None if artifact.filename == ending else artifact.filename,
+        "editable": artifact.editable or None,
+        "vcs": artifact.vcs,
+        "revision": artifact.revision,
+        "requested-revision": artifact.requested_revision,
+        "subdirectory": artifact.subdirectory,
+        "upload-time": artifact.upload_time,
         "details": dict(sorted(package.details.items())) or None,
     }
     return {key: value for key, value in written.items() if value is not None}
 
 
 def _foreign_from_dict(form: Mapping[str, Any]) -> Package:
+    kind = form.get("artifact", "archive")
+    if kind not in get_args(ArtifactKind):
+        raise ValueError(f"{form['name']}: {kind!r} is no kind of artifact")
     return Package(
         kind=form["kind"],
         name=form["name"],
         version=form.get("version"),
+        marker=form.get("marker"),
+        requires_python=form.get("requires-python"),
+        index=form.get("index"),
         artifact=Artifact(
-            kind="installed" if form.get("artifact") == "installed" else "archive",
+            kind=kind,
             url=form.get("url"),
             path=form.get("path"),
             digest=Digest(form["sha256"]) if "sha256" in form else None,
             size=form.get("size"),
-            filename=_last(form.get("url") or form.get("path")),
+            filename=form.get("filename"),
+            editable=form.get("editable", False),
+            vcs=form.get("vcs"),
+            revision=form.get("revision"),
+            requested_revision=form.get("requested-revision"),
+            subdirectory=form.get("subdirectory"),
+            upload_time=form.get("upload-time"),
         ),
         details={str(key): str(value) for key, value in form.get("details", {}).items()},
     )
@@ -565,6 +622,31 @@ def _check_pinned(package: Package) -> None:
         raise ValueError(f"{package}: a file is known by its digest, and this {artifact.kind} has none")
     if artifact.kind == "vcs" and not artifact.revision:
         raise ValueError(f"{package}: what a repository has is known by its revision, and there is none")
+    if artifact.url and without_credentials(artifact.url) != artifact.url:
+        raise ValueError(f"{package.name}: its URL has credentials in it, and a lock is there for all to read")
+    _check_kept(package)
+
+
+def _check_kept(package: Package) -> None:
+    """See to it that a lock says of a package what it is: else it would be read as one that somebody has edited."""
+    try:
+        if package.kind in _OF_PIP:
+            back = from_pylock(_to_pylock(package))
+        else:
+            back = _foreign_from_dict(_foreign_to_dict(package))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{package}: no lock can say what it is: {error}") from error
+    pairs: list[tuple[str, object, object]] = [
+        *((each.name, package, back) for each in fields(Package) if each.name != "artifact"),
+        *((each.name, package.artifact, back.artifact) for each in fields(Artifact)),
+    ]
+    changed = [
+        f"{name}: {getattr(was, name)!r} would be read as {getattr(read, name)!r}"
+        for name, was, read in pairs
+        if getattr(was, name) != getattr(read, name)
+    ]
+    if changed:
+        raise ValueError(f"{package}: no lock can say what it is: {'; '.join(changed)}")
 
 
 def _check_name(package: Package) -> None:
@@ -581,7 +663,7 @@ def _check_name(package: Package) -> None:
 
 def _clash(one: Package, other: Package) -> bool:
     if one.kind == other.kind or (one.kind in _OF_PIP and other.kind in _OF_PIP):
-        return one.name == other.name
+        return normalize("NFC", one.name) == normalize("NFC", other.name)
     return one.provides is not None and one.provides == other.provides
 
 

@@ -87,6 +87,12 @@ class Part:
         return f"{self.name} {self.before} → {self.after}"
 
     @property
+    def variable(self) -> str | None:
+        """The environment variable that it sets, if it is one of the definitions'."""
+        section, _, name = self.name.partition(".")
+        return name if self.kind == "setting" and section == "variables" else None
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """What goes and comes, package by package."""
         return tuple(str(each).removeprefix("~ ").replace(f" ({CONDA})", "") for each in self.changes)
@@ -137,13 +143,13 @@ def _changed(before: Lock, after: Lock) -> list[Change]:
 
 
 def _content(package: Package | None) -> Any:
-    """What of a package makes a difference to the environment; not where it is fetched from."""
+    """What of a package makes a difference to the environment; not where it is fetched from, nor why it is there."""
     if package is None:
         return None
     artifact = package.artifact
     place = artifact.path if artifact.kind == "directory" else None
     return (
-        package.kind, package.version, package.marker, dict(package.details),
+        package.kind, package.version, dict(package.details),
         artifact.digest, artifact.revision, artifact.subdirectory, artifact.editable, place,
     )  # fmt: skip
 
@@ -412,7 +418,8 @@ def mix(exchanged: Iterable[Part], before: End, after: End) -> tuple[Definition,
     lock = Lock(
         python=python,
         platform=before.lock.platform,
-        packages=tuple(packages.values()),
+        # Their markers told whether they are wanted with the one Python; where they are now, they are, with either.
+        packages=tuple(replace(each, marker=None) for each in packages.values()),
         system=tuple(sorted({*before.lock.system, *after.lock.system})),
     )
     definition = replace(

@@ -134,8 +134,8 @@ def kept_lock(project: Project, workspace: Workspace, platform: Platform) -> Loc
         found = workspace.catalogue.latest_resolution(digest, str(platform))
     if found is None or found.platform != str(platform):
         return None
-    text = workspace.store.read(Digest.parse(found.lock_digest)).decode()
-    return Lock.parse(text, where=f"the lock of {project.spec}", root=project.definition.root)
+    data = workspace.store.read(Digest.parse(found.lock_digest))
+    return Lock.parse(data, where=f"the lock of {project.spec}", root=project.definition.root)
 
 
 def lock(project: Project, workspace: Workspace, plugins: Plugins, wishes: Wishes) -> Locked:

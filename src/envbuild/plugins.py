@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
 
-from envbuild import hookspecs, loading
+from envbuild import blame, hookspecs, loading
+from envbuild.blame import Handle, Owner, raised, shortened
 from envbuild.definition import OWN_SECTIONS, Definition
-from envbuild.errors import EnvbuildError, PluginError, PluginMissing
+from envbuild.errors import PluginError, PluginMissing
 from envbuild.fingerprint import canonical
+from envbuild.image import Image
 from envbuild.loading import Plugin
 from envbuild.lock import Lock
+from envbuild.outcome import RunRequest
 from envbuild.supervise import visible
 
 HOOKS = tuple(name for name, each in vars(hookspecs).items() if hasattr(each, f"{hookspecs.GROUP}_spec"))
@@ -49,9 +51,6 @@ _NAMES = (tuple, list, set, frozenset)
 
 _STRANGER = ""
 """In place of the name of a plugin that envbuild does not bring."""
-
-_SHORT = 200
-"""How much of a reason is shown where there is little room."""
 
 
 class Plugins:
@@ -110,7 +109,7 @@ class Plugins:
         """
         found = {}
         for name, answer in self._answers_to("compute_hash", Mapping, {"definition": definition, "lock": lock}):
-            with self._blamed(name, "compute_hash"):
+            with blame.blamed(self._owner(name), "compute_hash"):
                 found[name] = canonical(answer, "answer")
         return found
 
@@ -121,6 +120,12 @@ class Plugins:
         :raises PluginError: a plugin raised something that it should not, or its answer is something else.
         """
         return next((answer for _, answer in self._answers_to(hook, kind, arguments)), None)
+
+    def start(self, run: RunRequest, image: Image) -> Handle | None:
+        """Have a plugin start a run, as `first` has it; what goes wrong in the handle is told as the plugin's too."""
+        for name, handle in self._answers_to("run_target", object, {"run": run, "image": image}):
+            return Handle(handle, self._owner(name))
+        return None
 
     def order(self, hook: str) -> tuple[str, ...]:
         """The names of those who answer a hook, in the order in which they are asked."""
@@ -133,40 +138,17 @@ class Plugins:
     def _answers_to(self, hook: str, kind: _Kind, arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for implementation in self._asked(hook):
             name = implementation.plugin_name
-            with self._blamed(name, hook):
+            with blame.blamed(self._owner(name), hook):
                 answer = implementation.function(**{each: arguments[each] for each in implementation.argnames})
             if answer is None:
                 continue
             if not isinstance(answer, kind):
                 # Further on it would look like a mistake of the core.
                 wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-                with self._blamed(name, hook):
+                with blame.blamed(self._owner(name), hook):
                     shown = shortened(repr(answer))
                 raise self._failure(name, hook, f"it answered {shown}, and that is no {wanted}")
             yield name, answer
-
-    @contextmanager
-    def _blamed(self, name: str, function: str) -> Iterator[None]:
-        """Say of what goes wrong in a plugin's function whose it is; what it prints goes to standard error.
-
-        :raises EnvbuildError: the plugin raised it; where it is a stranger, with its name.
-        :raises PluginError: the plugin raised anything else, which it should not.
-        """
-        try:
-            with loading.printing_aside():
-                yield
-        except KeyboardInterrupt:
-            raise
-        except EnvbuildError as error:
-            found = self._plugin(name)
-            if found and not found.is_ours and not error.plugin:
-                error.plugin = str(found)
-                error.add_note(f"from: the plugin {found}")
-            raise
-        # What a stranger's code raises is told with the stranger's name, and the whole of it is chained. Extensions in
-        # Rust panic with what is no Exception.
-        except BaseException as error:
-            raise self._failure(name, function, raised(error)) from error
 
     def outdated(self, definition: Definition, lock: Lock) -> tuple[str, ...]:
         """Ask every plugin that has a function ``outdated`` what has changed since ``lock`` was made.
@@ -175,21 +157,17 @@ class Plugins:
         """
         found: list[str] = []
         for each in self.found:
-            with self._blamed(each.name, "outdated"):
+            with blame.blamed(self._owner(each.name), "outdated"):
                 ask = getattr(self.manager.get_plugin(each.name), "outdated", None)
                 found += ask(definition, lock, dict(os.environ)) if ask else ()
         return tuple(found)
 
     def _failure(self, name: str, function: str, what: str) -> PluginError:
-        found = self._plugin(name)
-        whose = found.distribution if found else name
-        return PluginError(
-            f"the plugin {name!r} failed in {function}: {what}",
-            hint=f"report it to whoever makes {whose}; ENVBUILD_DEBUG=1 shows where",
-        )
+        return blame.failure(self._owner(name), function, what)
 
-    def _plugin(self, name: str) -> Plugin | None:
-        return next((each for each in self.found if each.name == name), None)
+    def _owner(self, name: str) -> Owner:
+        found = next((each for each in self.found if each.name == name), None)
+        return Owner(name, found.distribution, found.is_ours) if found else Owner(name, name, is_ours=True)
 
     def missing(self, what: str, name: str) -> PluginMissing:
         """The error for a section or target that nobody took on, with what to do about it."""
@@ -237,7 +215,7 @@ class Plugins:
         point, clock = found.point, loading.Clock()
         known = partial(Plugin, name=point.name, module=point.value, distribution=loading.distribution_of(point))
         try:
-            with loading.watched(point), loading.printing_aside():
+            with loading.watched(point), blame.printing_aside():
                 plugin = loading.imported(point)
             api = loading.written_for(plugin)
             with loading.deprecations() as told:
@@ -273,22 +251,6 @@ def _reason(error: BaseException) -> str:
     if not isinstance(error, PluginError):
         return raised(error)
     return visible(" ".join(f"{error} ({error.hint})".split() if error.hint else str(error).split()))
-
-
-def raised(error: BaseException) -> str:
-    """What a stranger's code has raised, in one line that steers no terminal."""
-    try:
-        said = str(error)
-    # What cannot even be said is a mistake of whoever wrote that error.
-    except Exception as another:
-        said = f"<its text cannot be had: {type(another).__name__}>"
-    return visible(" ".join(f"{type(error).__name__}: {said}".split()))
-
-
-def shortened(text: str) -> str:
-    """One line of a text, and not more than what is read at a glance."""
-    line = visible(" ".join(text.split()))
-    return line if len(line) <= _SHORT else f"{line[: _SHORT - 1]}…"
 
 
 def _looked_at(plugin: object, hooks: tuple[str, ...], seconds: float) -> Iterator[str]:

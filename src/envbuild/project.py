@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from envbuild import reading
-from envbuild.catalogue import EnvironmentVersion
+from envbuild.catalogue import EnvironmentVersion, Resolution
 from envbuild.definition import Definition
 from envbuild.digest import Digest
 from envbuild.errors import LockError, NotFound
@@ -106,16 +108,13 @@ def _lock_in(file: Path) -> Lock:
 
     :raises LockError: it holds none of ours.
     """
-    try:
-        return _parsed(file.read_text(encoding="utf-8"), file)
-    except UnicodeDecodeError as error:
-        raise LockError(f"{file}: not UTF-8: {error}", hint="restore it, or remove it and lock again") from error
+    return _parsed(file.read_bytes(), file)
 
 
 @lru_cache(maxsize=8)
-def _parsed(text: str, file: Path) -> Lock:
-    # Whose lock it is, whether it fits and where it is written are asked one after the other, of the same text.
-    return Lock.parse(text, where=str(file), root=file.parent)
+def _parsed(data: bytes, file: Path) -> Lock:
+    # Whose lock it is, whether it fits and where it is written are asked one after the other, of the same bytes.
+    return Lock.parse(data, where=str(file), root=file.parent)
 
 
 def for_platform(lock_file: Path, platform: Platform) -> Path:
@@ -222,10 +221,25 @@ def open_registered(spec: str, workspace: Workspace) -> Project:
     return _open_id(found, workspace)
 
 
+def open_of_run(environment: Mapping[str, Any], workspace: Workspace) -> Project:
+    """Find the environment that a run was in, as the run had it: another definition may have come to the same id.
+
+    :param environment: what the run's record says of it.
+    :raises NotFound: it is not known any more.
+    """
+    identity = environment["id"]
+    by = workspace.catalogue.resolution_by(environment.get("definition_digest") or "", identity)
+    return _open_resolution(Digest.parse(identity), by, workspace) if by else open_registered(identity, workspace)
+
+
 def _open_id(found: Digest, workspace: Workspace) -> Project:
     resolution = workspace.catalogue.resolution_of(found)
     if resolution is None:
         raise NotFound(f"no environment with the id {found} is known here")
+    return _open_resolution(found, resolution, workspace)
+
+
+def _open_resolution(found: Digest, resolution: Resolution, workspace: Workspace) -> Project:
     document = workspace.document(Digest.parse(resolution.definition_digest))
     source = Path(resolution.source)
     root = source.parent if source.is_absolute() else _root_of(resolution.source, workspace)

@@ -106,7 +106,7 @@ def _inside(data: bytes) -> Iterator[Digest]:
     elif data.startswith(_SNAPSHOT):
         yield from Snapshot.parse(data).blobs
     else:
-        lock = Lock.parse(data.decode(), where="a kept lock")
+        lock = Lock.parse(data, where="a kept lock")
         yield from (each.artifact.digest for each in lock.of_kind("wheel") if each.artifact.digest)
         if lock.made_from:
             yield lock.made_from

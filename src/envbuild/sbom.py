@@ -28,7 +28,7 @@ from envbuild.digest import Digest
 from envbuild.distributions import dist_info
 from envbuild.errors import Damaged, LockError, NotFound
 from envbuild.fingerprint import environment_document
-from envbuild.lock import Artifact, Lock, Package, from_pylock, read_pylock
+from envbuild.lock import Artifact, Lock, Package, from_pylock, lock_text, read_pylock
 from envbuild.requirement import without_credentials_in
 
 T = TypeVar("T")
@@ -75,10 +75,7 @@ def read(lock: bytes, *, where: str = "pylock.toml") -> tuple[Pylock, Lock | Non
 
     :raises LockError: it is not a lock, or has credentials in it.
     """
-    try:
-        text = lock.decode()
-    except UnicodeDecodeError as error:
-        raise LockError(f"{where}: not UTF-8: {error}") from error
+    text = lock_text(lock, where=where)
     pylock = read_pylock(text, where=where)
     form = tomllib.loads(text)
     if any(_opens(each) for each in _texts(form)):

@@ -10,9 +10,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from unicodedata import normalize
 
 from envbuild.digest import Digest
+from envbuild.errors import EnvbuildError
 from envbuild.snapshot import SourceFile, look
+
+_LEAVE_OUT = "rename it, or name it in .envbuildignore"
 
 
 def source_files(root: Path) -> dict[str, str]:
@@ -21,8 +25,27 @@ def source_files(root: Path) -> dict[str, str]:
     Neither the place of the folder nor times count; whether a file may be executed does.
 
     :raises NotFound: there is no such folder.
+    :raises EnvbuildError: a file has a name that is no Unicode, or two have one that is spelled in two ways: a file
+        system may tell them apart, and a digest does not.
     """
-    return {each.path: _content(root, each) for each in look(root).files}
+    files = look(root).files
+    known: dict[str, str] = {}
+    for path in (each.path for each in files):
+        if not _is_text(path):
+            raise EnvbuildError(f"{root}: the name of {path!a} is no Unicode", hint=_LEAVE_OUT)
+        other = known.setdefault(normalize("NFC", path), path)
+        if other != path:
+            said = f"{other!a} and {path!a} are two spellings of one name"
+            raise EnvbuildError(f"{root}: {said}", hint=_LEAVE_OUT)
+    return {each.path: _content(root, each) for each in files}
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def copy_source(root: Path, destination: Path) -> None:

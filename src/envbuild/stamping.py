@@ -16,6 +16,7 @@ from envbuild.project import for_platform
 from envbuild.warm import FORMAT, facts, facts_of, installation
 
 if TYPE_CHECKING:
+    from envbuild.blame import Handle
     from envbuild.pipeline import Prepared
     from envbuild.workspace import Workspace
 
@@ -31,7 +32,7 @@ def leave(
     record: Mapping[str, Any],
     variables: Mapping[str, str],
     prepared: Prepared,
-    starter: str | None,
+    handle: Handle,
     lease: Path,
     source: snapshot.Source,
     taken: snapshot.Snapshot,
@@ -41,7 +42,7 @@ def leave(
 
     :param record: what the run's folder says was run.
     :param variables: what it was given besides the definition's variables and secrets.
-    :param starter: the function that starts it again (see the hook ``run_target``), if there is one.
+    :param handle: the run, which says what starts it again, if anything does.
     :param lease: what a process that uses the environment holds.
     :param began: when the run's definition was looked at first, in nanoseconds since 1970.
     :param noted: files that this run itself has put in their place, and what `facts_of` said right after that.
@@ -51,7 +52,7 @@ def leave(
     other = {path: facts_of(path) for path in _looked_at(prepared, source) if path not in noted}
     seen = [known for _, _, known in files] + [known for _, known in own]
     if (
-        starter is None
+        handle.starter is None
         or not _shows_in_files(prepared)
         # `envbuild.warm` has no word for these.
         or prepared.image.activated
@@ -63,8 +64,9 @@ def leave(
     checks = sorted({**other, **dict(own), **noted}.items())
     environment = record["environment"]
     words = [
-        *(FORMAT, installation(), starter, str(prepared.image.path)),
+        *(FORMAT, installation(), handle.starter, str(prepared.image.path)),
         str(lease),
+        "" if handle.owner.is_ours else "\n".join(handle.owner[:2]),
         *(record["experiment"], record["target"], str(source.root), record["snapshot"]),
         "\n".join(str(environment[key] or "") for key in ("id", "name", "version", "definition_digest")),
         record["source"],

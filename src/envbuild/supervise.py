@@ -242,13 +242,15 @@ class Watch:
 
     def __exit__(self, kind: object, error: object, at: object) -> None:
         handle, self.handle = self.handle, None
-        if handle is not None and kind is not None:
-            handle.cancel(0)
-        if _signal.SIGALRM in self._before:
-            _signal.setitimer(_signal.ITIMER_REAL, 0)
-        for number, handler in self._before.items():
-            _signal.signal(number, handler)
-        os.close(self._log)
+        try:
+            if handle is not None and kind is not None:
+                handle.cancel(0)
+        finally:
+            if _signal.SIGALRM in self._before:
+                _signal.setitimer(_signal.ITIMER_REAL, 0)
+            for number, handler in self._before.items():
+                _signal.signal(number, handler)
+            os.close(self._log)
 
     def until_end(self) -> int:
         """Wait for the run, and say its exit code; signals that come later are not passed on any more."""

@@ -14,7 +14,7 @@ import sys
 
 from envbuild import layout
 
-FORMAT = "envbuild warm 2"
+FORMAT = "envbuild warm 3"
 
 _VALUED = ("-e", "--environment", "-t", "--target", "--name")
 _SAME = {"-e": "--environment", "-t": "--target"}
@@ -89,7 +89,7 @@ class Stamp:
         tokens = iter(text.split("\0"))
         if next(tokens) != FORMAT:
             raise ValueError("another format")
-        self.envbuild, self.starter, self.prefix, self.lease = (next(tokens) for _ in range(4))
+        self.envbuild, self.starter, self.prefix, self.lease, self.owner = (next(tokens) for _ in range(5))
         self.experiment, self.target, self.root, self.snapshot = (next(tokens) for _ in range(4))
         self.environment, self.source = (next(tokens) for _ in range(2))
         self.git = _take(tokens, 2)
@@ -197,9 +197,13 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> int:
     from envbuild import supervise
 
     module, _, function = stamp.starter.partition(":")
-    # import_module would load importlib, and this is all that it does.
-    __import__(module)
-    start = getattr(sys.modules[module], function)
+    try:
+        # import_module would load importlib, and this is all that it does.
+        __import__(module)
+        start = getattr(sys.modules[module], function)
+    except Exception as error:
+        # The plugin has gone since, or is another one: whoever steps back is told.
+        raise _StepBack from error
     identity, name, version, definition = stamp.environment.split("\n")
     environment: dict[str, str | None] = {
         "name": name,
@@ -217,9 +221,10 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> int:
     def begin() -> "RunHandle":
         try:
             handle: RunHandle = start(command, folder.work, variables, stamp.prefix)
-        except OSError as error:
+        except Exception as error:
+            # The whole program meets it too, and knows what to say of it.
             raise _StepBack from error
-        return handle
+        return _told(handle, stamp.owner) if stamp.owner else handle
 
     def tell() -> "dict[str, Any]":
         return _request(stamp, folder, environment, command)
@@ -231,6 +236,14 @@ def _run(stamp: Stamp, parsed: Words, workspace: str) -> int:
     supervise.say(supervise.summary(folder, environment, end))
     code: int = end["exit_code"]
     return code
+
+
+def _told(handle: "RunHandle", owner: str) -> "RunHandle":
+    """A stranger's handle, of which what goes wrong is told as that stranger's."""
+    from envbuild.blame import Handle, Owner
+
+    plugin, distribution = owner.split("\n")
+    return Handle(handle, Owner(plugin, distribution))
 
 
 def _request(

@@ -70,6 +70,14 @@ class Resolutions(Part):
         )
         return _resolution(row) if row else None
 
+    def resolution_by(self, definition_digest: Digest | str, environment_id: Digest | str) -> Resolution | None:
+        """The last resolution of a definition that led to an environment; ``None`` if none did."""
+        row = self._db.one(
+            f"{_RESOLUTION} WHERE definition_digest = ? AND environment_id = ? ORDER BY number DESC LIMIT 1",
+            *(str(definition_digest), str(environment_id)),
+        )
+        return _resolution(row) if row else None
+
     def resolution_of(self, environment_id: Digest | str) -> Resolution | None:
         """The last resolution that led to an environment; ``None`` if none did.
 

@@ -7,7 +7,7 @@ import argparse
 from envbuild import bisection, execution, supervise
 from envbuild.cli.context import Context
 from envbuild.cli.running import keep_bound
-from envbuild.cli.usage import UsageError
+from envbuild.cli.usage import UsageError, variables
 
 
 def bisect(arguments: argparse.Namespace, context: Context) -> int:
@@ -25,6 +25,8 @@ def bisect(arguments: argparse.Namespace, context: Context) -> int:
         repeat=arguments.repeat,
         timeout=arguments.timeout,
         experiment=execution.checked_experiment(arguments.name),
+        variables=variables(arguments.variable),
+        secrets=tuple(arguments.secret),
     )
 
     def say(line: str) -> None:

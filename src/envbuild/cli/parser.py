@@ -120,15 +120,17 @@ def _running(commands: _Commands) -> None:
     run.add_argument("-t", "--target", default="local", help="where to run it (default: local)")
     run.add_argument("--name", type=_named, metavar="EXPERIMENT", help="what to gather the run under")
     run.add_argument("-m", dest="module", metavar="MODULE", help="run a module, as python -m does")
-    run.add_argument(
-        "--variable", action="append", metavar="NAME=VALUE", default=[], help="set an environment variable for this run"
-    )
-    run.add_argument(
-        "--secret", action="append", metavar="NAME", default=[], help="pass on a variable, recorded by name only"
-    )
+    _given(run, "set an environment variable for this run")
     _how(run)
     run.add_argument("words", nargs="*", metavar="SCRIPT [ARGS…]", help="what to run")
     run.runs = "script"
+
+
+def _given(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--variable", action="append", metavar="NAME=VALUE", default=[], help=text)
+    parser.add_argument(
+        "--secret", action="append", metavar="NAME", default=[], help="pass on a variable, recorded by name only"
+    )
 
 
 def _how(parser: argparse.ArgumentParser) -> None:
@@ -194,6 +196,7 @@ def _bisecting(commands: _Commands) -> None:
     bisect.add_argument(
         "--name", type=_named, default="bisect", metavar="EXPERIMENT", help="what to gather the runs under"
     )
+    _given(bisect, "set an environment variable for every step")
     bisect.add_argument("--offline", action="store_true", help="use what is cached, never the network")
     bisect.add_argument(
         "words", nargs="*", metavar="-- COMMAND [ARGS…]", help="what to run; it may say 125: cannot tell"

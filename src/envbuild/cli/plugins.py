@@ -6,8 +6,9 @@ import argparse
 import shlex
 
 from envbuild import render
+from envbuild.blame import shortened
 from envbuild.cli.context import Context
-from envbuild.plugins import HOOKS, shortened
+from envbuild.plugins import HOOKS
 
 
 def list_(arguments: argparse.Namespace, context: Context) -> int:  # noqa: ARG001

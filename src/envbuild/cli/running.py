@@ -10,7 +10,7 @@ from pathlib import Path
 
 from envbuild import execution, layout, retention, supervise, warm
 from envbuild.cli.context import Context
-from envbuild.cli.usage import UsageError, variable
+from envbuild.cli.usage import UsageError, variables
 from envbuild.errors import EnvbuildError, NotFound, Refused
 from envbuild.project import Project, normal, open_for, open_spec
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
         source=source,
         target=arguments.target,
         experiment=arguments.name,
-        variables=dict(variable(each) for each in arguments.variable),
+        variables=variables(arguments.variable),
         secrets=tuple(arguments.secret),
     )
     # What is run prints to standard output itself; with --json that belongs to the result.

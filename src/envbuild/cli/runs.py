@@ -11,7 +11,7 @@ from typing import Any
 
 from envbuild import layout, render, supervise
 from envbuild.cli.context import Context
-from envbuild.cli.usage import variable
+from envbuild.cli.usage import variables
 from envbuild.errors import NotFound, Refused
 
 
@@ -214,7 +214,7 @@ def reproduce(arguments: argparse.Namespace, context: Context) -> int:
     from envbuild.runs import output_verdicts
 
     out = (2, 2) if context.json else (1, 2)
-    given = dict(variable(each) for each in arguments.variable)
+    given = variables(arguments.variable)
     before, outcome = repeat(arguments.run, context.workspace, context.plugins, context.wishes, out, given)
     if not arguments.quiet:
         supervise.say(outcome.summary)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from envbuild.errors import EnvbuildError
 
 
@@ -9,11 +11,15 @@ class UsageError(EnvbuildError):
     """The command line is wrong; the program exits with 2."""
 
 
-def variable(text: str) -> tuple[str, str]:
-    """Read what stands behind ``--variable``.
+def variables(texts: Iterable[str]) -> dict[str, str]:
+    """Read what stands behind each ``--variable``; of several that set the same one, the last counts.
 
-    :raises UsageError: it is not NAME=VALUE.
+    :raises UsageError: one is not NAME=VALUE.
     """
+    return dict(map(_variable, texts))
+
+
+def _variable(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise UsageError(f"--variable takes NAME=VALUE, not {text!r}", hint="--variable LEARNING_RATE=0.1 is one")

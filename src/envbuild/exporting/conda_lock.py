@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from envbuild.conda import KIND, channels, lines, short_channel, subdir, url_of
+from envbuild.conda import KIND, channels, lines, short_channel, url_of
 from envbuild.definition import Definition
 from envbuild.errors import LockError
 from envbuild.exporting.exported import Exported, direct_url, pip_packages, require_python, yaml_text
 from envbuild.lock import Lock, Package
+from envbuild.platform import subdir_of
 
 VERSION = 1
 
@@ -16,7 +17,7 @@ VERSION = 1
 def write(lock: Lock, definition: Definition) -> Exported:
     """Write the lock for its one platform."""
     require_python(lock, "a conda-lock.yml")
-    platform = subdir(lock.platform)
+    platform = subdir_of(lock.platform)
     packages = [_conda(each, lock, platform) for each in lock.of_kind(KIND)]
     packages += [_pip(each, platform) for each in pip_packages(lock)]
     form = {

@@ -5,17 +5,18 @@ What pip is to install stands in comments, as conda-lock writes them: conda skip
 
 from __future__ import annotations
 
-from envbuild.conda import KIND, lines, subdir, url_of
+from envbuild.conda import KIND, lines, url_of
 from envbuild.definition import Definition
 from envbuild.exporting.exported import Exported, direct_url, heading, named, pip_packages, require_python
 from envbuild.lock import Lock, Package
+from envbuild.platform import subdir_of
 
 
 def write(lock: Lock, definition: Definition, *, md5: bool = False) -> Exported:
     """Write the packages in an order in which each stands behind what it needs."""
     require_python(lock, "a list of URLs")
     by_pip = pip_packages(lock)
-    written = [f"# {heading(lock, definition.name)}", f"# platform: {subdir(lock.platform)}", "@EXPLICIT"]
+    written = [f"# {heading(lock, definition.name)}", f"# platform: {subdir_of(lock.platform)}", "@EXPLICIT"]
     written += [url_of(each, lock.root) + _digest(each, md5) for each in _ordered(lock)]
     for each in by_pip:
         digest = each.artifact.digest

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from envbuild.conda import KIND, channels, lines, subdir, url_of
+from envbuild.conda import KIND, channels, lines, url_of
 from envbuild.definition import Definition
 from envbuild.exporting.exported import Exported, direct_url, pip_packages, require_python, yaml_text
 from envbuild.exporting.requirements import PYPI
 from envbuild.lock import Lock, Package
+from envbuild.platform import subdir_of
 
 VERSION = 6
 
@@ -21,7 +22,7 @@ def write(lock: Lock, definition: Definition) -> Exported:
     packages = [_conda(each, lock) for each in lock.of_kind(KIND)] + [_pypi(each) for each in by_pip]
     environment: dict[str, Any] = {
         "channels": [{"url": f"{each}/"} for each in channels(lock, definition.channels)],
-        "packages": {subdir(lock.platform): [_reference(each) for each in packages]},
+        "packages": {subdir_of(lock.platform): [_reference(each) for each in packages]},
     }
     if by_pip:
         environment = {"channels": environment["channels"], "indexes": _indexes(by_pip), **environment}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from envbuild.conda import package_at, platform_of
+from envbuild.conda import package_at
 from envbuild.lock import Package
-from envbuild.platform import Platform
+from envbuild.platform import Platform, platform_of_subdir
 from envbuild.reading import pip_artifact
 from envbuild.reading.locks import each, text_of, version_of
 
@@ -29,7 +29,7 @@ def parse(form: Mapping[str, Any]) -> dict[Platform, tuple[Package, ...]]:
     def for_subdir(subdir: str) -> list[Package]:
         return each(form, "package", lambda entry: _package(entry) if _is_meant(entry, subdir) else None)
 
-    return {platform_of(str(subdir)): tuple(for_subdir(str(subdir))) for subdir in subdirs}
+    return {platform_of_subdir(str(subdir)): tuple(for_subdir(str(subdir))) for subdir in subdirs}
 
 
 def _is_meant(entry: Mapping[str, Any], subdir: str) -> bool:

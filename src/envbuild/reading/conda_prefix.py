@@ -232,7 +232,8 @@ def _asked_for(prefix: Path) -> Iterator[str]:
     """What somebody asked conda for, and has not had removed since."""
     asked: dict[str, str] = {}
     try:
-        lines = (prefix / _META / "history").read_text(encoding="utf-8").splitlines()
+        # Command lines stand in it too, with whatever bytes the names of somebody's folders have.
+        lines = (prefix / _META / "history").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return
     for line in lines:

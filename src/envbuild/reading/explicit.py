@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from envbuild.conda import package_at, platform_of
+from envbuild.conda import package_at
 from envbuild.lock import Package
-from envbuild.platform import Platform
+from envbuild.platform import Platform, platform_of_subdir
 from envbuild.reading import pip_artifact
 
 _PLATFORM = re.compile(r"#\s*platform:\s*(\S+)\s*")
@@ -63,4 +63,4 @@ def _platform(asked: str | None, packages: list[Package]) -> Platform:
         said.add(asked)
     if len(said) != 1:
         raise ValueError(f"it is for {' and '.join(sorted(said)) or 'no platform that it would name'}; one is wanted")
-    return platform_of(said.pop())
+    return platform_of_subdir(said.pop())

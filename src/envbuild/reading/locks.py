@@ -74,11 +74,11 @@ def own_lock(path: Path) -> Lock | None:
 
     :raises LockError: it is damaged.
     """
-    text = path.read_text(encoding="utf-8")
-    ours = (read_pylock(text, where=shown(path)).tool or {}).get("envbuild")
+    data = path.read_bytes()
+    ours = (read_pylock(data, where=shown(path)).tool or {}).get("envbuild")
     if not isinstance(ours, Mapping) or not ours.get("packages"):
         return None
-    return Lock.parse(text, where=shown(path), root=path.parent)
+    return Lock.parse(data, where=shown(path), root=path.parent)
 
 
 def _lock(packages: Iterable[Package], platform: Platform, path: Path) -> Lock:

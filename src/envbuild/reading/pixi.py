@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from envbuild.conda import package_at, platform_of
+from envbuild.conda import package_at
 from envbuild.form import did_you_mean
 from envbuild.lock import Package
-from envbuild.platform import Platform
+from envbuild.platform import Platform, platform_of_subdir
 from envbuild.reading import pip_artifact
 from envbuild.reading.locks import each, text_of, version_of
 
@@ -40,7 +40,7 @@ def parse(form: Mapping[str, Any], part: str | None = None) -> dict[Platform, tu
         return _package(place, known[place])
 
     subdirs = _subdirs(form)
-    return {platform_of(subdirs.get(str(key), str(key))): tuple(each(wanted, key, found)) for key in wanted}
+    return {platform_of_subdir(subdirs.get(str(key), str(key))): tuple(each(wanted, key, found)) for key in wanted}
 
 
 def _environment(form: Mapping[str, Any], part: str | None) -> tuple[str, Mapping[str, Any]]:

@@ -131,7 +131,9 @@ def _decode(data: bytes, encoding: str) -> str:
     except UnicodeDecodeError as error:
         if b"\0" in data:
             raise ValueError("this is a binary file, not a definition") from error
-        raise ValueError(f"not {encoding}: byte 0x{data[error.start]:02x} at {error.start}") from error
+        raise ValueError(
+            f"not {encoding}: byte 0x{data[error.start]:02x} at {error.start}; save it as UTF-8"
+        ) from error
 
 
 def _read_text(text: str, path: Path, asked: Asked, *, constraint: bool, trail: tuple[Path, ...]) -> None:

@@ -113,7 +113,7 @@ def written_text(data: bytes) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise ValueError(f"not UTF-8: byte 0x{data[error.start]:02x} in line {line}") from error
+        raise ValueError(f"not UTF-8: byte 0x{data[error.start]:02x} in line {line}; save it as UTF-8") from error
     return ordinary(text)
 
 

@@ -168,15 +168,17 @@ def load(folder: Path, environment: Environment) -> None:
     if not file.is_file():
         raise FileNotFoundError(f"no such file: {str(file)!r}")
     form = _read(file)
+    at = file
     try:
         from_form(form, environment)
         dockerfile = folder / DOCKERFILE
         if dockerfile.is_file() and not environment.docker.base_dockerfile:
-            environment.docker.base_dockerfile = dockerfile.read_text(encoding="utf-8")
+            at = dockerfile
+            environment.docker.base_dockerfile = str(dockerfile)
     except OSError as error:
         raise UserErrorException(f"{str(folder)!r} cannot be read: {error}") from error
     except UserErrorException as error:
-        raise UserErrorException(f"{file}: {error}", hint=error.hint) from error
+        raise UserErrorException(f"{at}: {error}", hint=error.hint) from error
     python = form.get("python") or {}
     packages = folder / (python.get("condaDependenciesFile") or CONDA)
     if packages.is_file() and not python.get("condaDependencies"):

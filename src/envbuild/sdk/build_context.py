@@ -142,7 +142,7 @@ def _files(folder: Path, dockerfile: str) -> Iterator[str]:
 
     own, common = folder / f"{dockerfile}.dockerignore", folder / ".dockerignore"
     file = own if own.is_file() else common
-    lines = _rules(file.read_text(encoding="utf-8") if file.is_file() else "")
+    lines = _rules(file.read_text(encoding="utf-8", errors="surrogateescape") if file.is_file() else "")
     rules = pathspec.PathSpec.from_lines("gitignore", lines)
     excepts = any(line.startswith("!") for line in lines)
     for here, folders, names in os.walk(folder, onerror=_raise):
