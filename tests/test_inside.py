@@ -123,6 +123,16 @@ def test_a_mistake_is_told(script: Script, folder: Path, wrong: str, said: str) 
     assert said in script(f"from envbuild import Run\nrun = Run.get_context()\n{wrong}", folder, fails=True).stderr
 
 
+def test_what_azures_runs_have_and_these_do_not_is_told(script: Script, folder: Path) -> None:
+    for wanted in (folder, None):
+        source = "from envbuild import Run\nRun.get_context().input_datasets['mnist']"
+        said = script(source, wanted, fails=True).stderr
+        assert "Run has no input_datasets: data are files in a datastore; hand Datastore.path('folder')" in said
+
+    said = script("from envbuild import Run\nRun.get_context().lgo('a', 1)", folder, fails=True).stderr
+    assert "AttributeError: 'Run' object has no attribute 'lgo'" in said, "Python's own, which knows what was meant"
+
+
 def test_a_data_frame_is_logged_as_a_table(script: Script, folder: Path) -> None:
     script(
         """

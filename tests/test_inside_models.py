@@ -63,11 +63,11 @@ def test_a_script_has_the_workspace_of_its_run_however_it_asks(script: Script, f
             assert other == ws and len({other, ws}) == 1, other
         assert Workspace("sub", "group", "workspace").subscription_id == "sub"
         assert Workspace.get(resource_group="group").resource_group == "group"
-        print(ws.name, ws.root == ws.path, ws.path, ws.location, ws.subscription_id)
+        print(ws.name, ws.root == ws.path, ws.path, ws.location, [ws.subscription_id, ws.resource_group])
         """,
         folder,
     )
-    assert done.stdout == f"workspace True {tmp_path / 'workspace'} local None\n"
+    assert done.stdout == f"workspace True {tmp_path / 'workspace'} local ['', '']\n"
 
 
 def test_a_script_that_asks_for_another_workspace_is_warned(latest: Script, folder: Path) -> None:

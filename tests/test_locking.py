@@ -212,6 +212,14 @@ def test_as_of_a_day_later_releases_do_not_count(desk: Desk, index: Index) -> No
     assert versions(desk.lock("--upgrade", "--as-of", "2026-01-15"))["demo"] == "2.0"
 
 
+def test_a_file_behind_upgrade_is_no_package(desk: Desk, index: Index) -> None:
+    desk.requirements("demo", index=index)
+
+    done = desk.try_("lock", "--upgrade", "requirements.txt")
+    assert done.code == 2
+    assert "hint: SPEC stands before it: envbuild lock requirements.txt --upgrade" in done.err
+
+
 def test_the_day_stays_with_the_lock_until_everything_is_upgraded(desk: Desk, index: Index) -> None:
     desk.requirements("demo", index=index)
     desk.lock("--as-of", "2025-06-30")

@@ -188,6 +188,7 @@ dependencies:
         ("{% set v = 1 %}\ndependencies: []", 1, "Jinja"),
         ("dependencies: numpy", 1, "a list is wanted, not str"),
         ("dependencies:\n- pip: numpy", 2, "a list is wanted, not str"),
+        ("dependencies:\n- pip:\n  - --no-binary :all:", 3, "put quotes around it: it ends with ':'"),
         ("dependencies:\n- pip:\n  - 3", 3, "a line of a requirements file is wanted"),
         ("channels: conda-forge", 1, "channels: a list is wanted, not str"),
         ("- numpy", 1, "keys and values are wanted"),

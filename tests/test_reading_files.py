@@ -11,8 +11,9 @@ import pytest
 
 from envbuild.definition import Definition
 from envbuild.digest import Digest
-from envbuild.errors import DefinitionError, NotFound
-from envbuild.reading import DEFINITION_FILES, find, read, read_with_inputs
+from envbuild.errors import DefinitionError, LockError, NotFound
+from envbuild.reading import DEFINITION_FILES, find, read, read_as_conda, read_with_inputs
+from envbuild.reading.locks import locks_in
 from envbuild.requirement import PylockFile
 
 PYLOCK = 'lock-version = "1.0"\ncreated-by = "uv"\nrequires-python = ">=3.11"\npackages = []\n'
@@ -156,7 +157,52 @@ def test_a_folder_is_no_definition(tmp_path: Path, name: str) -> None:
 
 def test_a_file_of_another_kind_is_told_the_kinds_there_are(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError, match="of no kind that definitions are written in"):
-        read(put(tmp_path, "Pipfile", "[packages]"))
+        read(put(tmp_path, "Makefile", "all:"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "hint"),
+    [
+        ("uv.lock", 'version = 1\n\n[[package]]\nname = "six"\n', "'uv export --format pylock.toml -o pylock.toml'"),
+        ("poetry.lock", '[[package]]\nname = "six"\n', "'poetry export -o requirements.txt'"),
+        ("pdm.lock", "[metadata]\n", "'pdm export -o requirements.txt'"),
+        ("Pipfile", "[packages]\n", "'pipenv requirements > requirements.txt'"),
+        ("Pipfile.lock", "{}", "'pipenv requirements --hash > requirements.txt'"),
+        ("setup.py", "from setuptools import setup\nsetup()\n", "a requirements.txt with the line '-e .'"),
+        ("setup.cfg", "[metadata]\n", "a requirements.txt with the line '-e .'"),
+        ("pixi.toml", "[workspace]\n", "'pixi lock' writes a pixi.lock"),
+        ("python_env.yaml", "python: 3.11\ndependencies:\n- -r requirements.txt\n", "the conda.yaml"),
+        ("train.py.lock", "version = 1\n", "the script itself is read"),
+        ("train.ipynb", "{}", "'jupyter nbconvert --to script'"),
+        ("env.yml", "$schema: https://azuremlschemas.test/environment.schema.json\nimage: a\n", "its 'conda_file'"),
+    ],
+)
+def test_a_file_of_another_tools_is_told_what_to_name_in_its_place(
+    tmp_path: Path, name: str, content: str, hint: str
+) -> None:
+    with pytest.raises(DefinitionError, match=f"{name}: this is another tool's, and not read") as refused:
+        read(put(tmp_path, name, content))
+
+    assert hint in refused.value.hint
+
+
+def test_the_name_in_a_file_for_conda_may_be_left_aside(tmp_path: Path) -> None:
+    path = put(tmp_path, "environment.yml", "name: cv[pytorch]\ndependencies:\n- python=3.11\n")
+
+    assert (read_as_conda(path).name, read_as_conda(path).python) == (None, "3.11")
+    with pytest.raises(DefinitionError, match=r"'cv\[pytorch\]' is not a name"):
+        read(path)
+
+
+def test_a_setup_py_with_a_block_is_a_script(tmp_path: Path) -> None:
+    assert read(put(tmp_path, "setup.py", "# /// script\n# dependencies = []\n# ///\n")).pip == ()
+
+
+def test_what_another_tool_locked_is_no_lock_to_import(tmp_path: Path) -> None:
+    with pytest.raises(LockError, match="another tool's, and not read") as refused:
+        locks_in(put(tmp_path, "uv.lock", "version = 1\n"))
+
+    assert "uv export" in refused.value.hint
 
 
 def test_only_a_pyproject_has_groups(tmp_path: Path) -> None:

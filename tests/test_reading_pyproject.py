@@ -173,6 +173,25 @@ A = 0.5
         ("[tool.poetry]\n", None, None, "Poetry's own tables are not read"),
         (PROJECT, "tests", None, "'tests' (groups: dev, lint-tools, docs; extras: data-base, all, docs)"),
         (PROJECT, "", None, "is missing behind ':'"),
+        (
+            "[project]\nname = 'a'\n[tool.poetry.group.dev]\n",
+            "dev",
+            None,
+            "[tool.poetry.group] is not read: put it under",
+        ),
+        (
+            "[project]\nname = 'a'\n[tool.pdm.dev-dependencies]\nmy_tests = []\n",
+            "my-tests",
+            None,
+            "[tool.pdm.dev-dependencies]",
+        ),
+        ("[project]\nname = 'a'\n[tool.hatch.envs.test]\n", "test", None, "[tool.hatch.envs] is not read"),
+        (
+            "[project]\nname = 'a'\n[tool.uv]\ndev-dependencies = []\n",
+            "dev",
+            None,
+            "dev-dependencies of [tool.uv] are not read",
+        ),
         ('[dependency-groups]\na = [{include-group = "b"}]\nb = [{include-group = "A"}]', "a", 3, "a → b → a"),
         ("[dependency-groups]\na-b = []\nA_B = []", None, 3, "'a-b' and 'A_B' are the same dependency group"),
         ('[project]\nname = "a"\ndynamic = ["dependencies"]', None, 3, "dependencies are dynamic"),
@@ -239,6 +258,48 @@ def test_a_script_says_what_it_needs(tmp_path: Path, ending: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "instead"),
+    [
+        ("{git = 'https://host.test/lib', rev = 'main'}", "write 'NAME @ git+URL' under dependencies"),
+        ("{url = 'https://host.test/lib-1.tar.gz'}", "write 'NAME @ URL' under dependencies"),
+        ("{path = 'lib', editable = true}", "name the path under [tool.envbuild] too"),
+        ("[{index = 'torch'}, {path = 'lib', marker = \"sys_platform == 'linux'\"}]", "name the path"),
+    ],
+)
+def test_a_package_that_uv_would_take_from_elsewhere_is_not_taken_from_an_index(
+    tmp_path: Path, source: str, instead: str
+) -> None:
+    text = f"# /// script\n# dependencies = ['Lib>=1']\n# [tool.uv.sources]\n# lib = {source}\n# ///\n"
+
+    with pytest.raises(DefinitionError) as refused:
+        read(script(tmp_path, text))
+
+    (problem,) = refused.value.problems
+    assert problem.line == 4
+    assert "the lib of an index may be another package" in problem.message
+    assert instead in problem.message
+
+
+@pytest.mark.parametrize(
+    ("dependency", "rest"),
+    [
+        ("lib @ git+https://host.test/lib@main", "# lib = {git = 'https://host.test/lib', rev = 'main'}\n"),
+        ("lib", "# lib = {path = 'here/lib'}\n# [tool.envbuild]\n# pip = ['./here/lib']\n"),
+        ("lib", "# lib = {index = 'corp'}\n"),
+        ("lib", "# other = {path = 'other'}\n"),
+    ],
+)
+def test_a_source_of_uvs_may_stand_where_its_package_is_asked_for_all_the_same(
+    tmp_path: Path, dependency: str, rest: str
+) -> None:
+    (tmp_path / "here/lib").mkdir(parents=True)
+    (tmp_path / "here/lib/pyproject.toml").write_text("[project]\nname = 'lib'\n")
+    text = f"# /// script\n# dependencies = ['{dependency}']\n# [tool.uv.sources]\n{rest}# ///\n"
+
+    assert dependency.partition(" ")[0] in {each.text.partition(" ")[0] for each in read(script(tmp_path, text)).pip}
+
+
 def test_a_script_in_another_encoding_is_read_as_python_reads_it(tmp_path: Path) -> None:
     text = "# coding: latin-1\n# /// script\n# dependencies = ['rich']\n# ///\nprint('grüße')\n"
 
@@ -249,6 +310,7 @@ def test_a_script_in_another_encoding_is_read_as_python_reads_it(tmp_path: Path)
     ("text", "line", "message"),
     [
         ("import this\n", None, "there is no '# /// script'"),
+        ("# /// script\n# ///\nimport this\n", None, "its '# /// script' is empty; '# dependencies = []' in it"),
         ("# /// script\n# dependencies = []\nimport this\n", 1, "no '# ///' closes this"),
         ("# /// other\n# dependencies = []\n# ///\n", None, "there is no '# /// script'"),
         ("# /// script\n#dependencies = []\n# ///\n", 1, "no '# ///' closes this"),

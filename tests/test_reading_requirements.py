@@ -369,6 +369,8 @@ def test_everything_wrong_is_told_at_once_with_file_and_line(tmp_path: Path) -> 
     [
         ("numpy = 1", "not a requirement: 'numpy = 1' (Expected"),
         ("numpy=1", "did you mean '=='?"),
+        ("numpy=1.26.4=py311h64a7726_0", "conda's packages stand in an environment.yml"),
+        ("conda-forge::numpy", "conda's packages stand in an environment.yml"),
         ("numpy; python_version << '3'", ""),
         ("./gone", "no such file or folder: './gone'"),
         ("gone.whl", "no such file or folder: 'gone.whl'"),

@@ -392,6 +392,12 @@ def test_a_program_that_is_not_there_is_named(place: Place) -> None:
     assert "no such script: missing.py" in place.refused("run", "missing.py")
 
 
+def test_a_notebook_is_no_script(place: Place) -> None:
+    place.write("train.ipynb", '{"cells": [{"cell_type": "code", "execution_count": null}]}')
+
+    assert "train.ipynb is a notebook, and no script" in place.refused("run", "train.ipynb")
+
+
 def test_the_environment_is_that_of_the_block_in_the_script(place: Place) -> None:
     place.write("block.py", "# /// script\n# requires-python = '>=3.8'\n# ///\nprint('block')\n")
     place.write("envbuild.yml", "name: other\n")

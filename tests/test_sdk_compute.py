@@ -138,3 +138,14 @@ def test_targets_created_at_the_same_time_are_all_kept(workspace: Workspace) -> 
         thread.join()
 
     assert len(workspace.compute_targets) == 21
+
+
+@pytest.mark.parametrize("method", ["attach", "detach", "list_nodes", "supported_vmsizes"])
+def test_what_azure_can_do_with_a_cluster_and_this_machine_cannot_is_said(method: str, workspace: Workspace) -> None:
+    cluster = ComputeTarget.create(workspace, "pair", AmlCompute.provisioning_configuration())
+
+    for asked in (AmlCompute, cluster):
+        with pytest.raises(AttributeError, match=f"^AmlCompute has no {method}: .*(machine|name)"):
+            getattr(asked, method)
+    with pytest.raises(AttributeError, match=r"'vm_sizes'; did you mean 'vm_size'\?"):
+        cluster.vm_sizes  # noqa: B018

@@ -70,6 +70,23 @@ def test_unasked_it_is_the_python_of_this_interpreter_and_nothing_else() -> None
     assert asked.get_default_number_of_packages() == 0
 
 
+def test_packages_may_come_in_an_array() -> None:
+    class Text(str):
+        """As numpy's texts are."""
+
+    class Array(list[str]):
+        """As numpy's arrays are."""
+
+        def __bool__(self) -> bool:
+            raise ValueError("The truth value of an array with more than one element is ambiguous")
+
+    made = CondaDependencies.create(conda_packages=Array([Text("scipy")]), pip_packages=Array([Text("rich"), "idna"]))
+
+    assert made.pip_packages == ("rich", "idna")
+    assert "- rich" in made.serialize_to_string()
+    assert "- scipy" in made.serialize_to_string()
+
+
 def test_create_takes_everything_at_once() -> None:
     asked = CondaDependencies.create(
         pip_indexurl="https://pypi.test/simple",

@@ -424,6 +424,15 @@ def test_what_only_azure_understands_is_registered_and_given_back() -> None:
     assert found.definition.sections == ("spark",)
 
 
+def test_a_spark_section_that_asks_for_no_packages_needs_no_plugin() -> None:
+    made = Environment("tools")
+    made.spark.precache_packages = False  # as nearly every one of Azure's guides has it
+
+    assert made.definition.sections == ()
+    made.register()
+    assert Environment.get(name="tools") == made
+
+
 def test_azures_classes_for_r_say_why_they_are_not_here() -> None:
     with pytest.raises(ImportError, match=r"Environment\.r takes the section as plain data"):
         from envbuild.sdk.environment import RSection  # noqa: F401

@@ -600,3 +600,9 @@ def test_a_run_that_is_said_to_be_in_no_container_is_in_none(bench: Bench) -> No
 def test_submit_takes_what_the_configuration_takes(bench: Bench) -> None:
     with pytest.raises(UserErrorException, match="submit takes no 'wait' for a ScriptRunConfig"):
         bench.experiment.submit(bench.config(""), wait=True)
+
+
+def test_submit_may_be_asked_to_show_the_output_as_azures_guides_do(bench: Bench) -> None:
+    run = bench.experiment.submit(bench.config(""), show_output=True)
+
+    assert run.wait_for_completion()["status"] == "Completed"

@@ -64,7 +64,9 @@ def test_azures_three_words_name_the_local_workspace_of_that_name(home: Path) ->
     assert workspace == Workspace("team") == Workspace(workspace_name="team")
     assert workspace.root == home / "workspaces" / "team"
     assert (workspace.subscription_id, workspace.resource_group) == ("s-1", "g-1")
-    assert Workspace("team").subscription_id is None
+    assert (Workspace("team").subscription_id, Workspace("team").resource_group) == ("", ""), (
+        "texts, to be added to texts"
+    )
 
 
 def test_a_path_is_told_from_a_name_by_its_slash(tmp_path: Path) -> None:

@@ -141,7 +141,8 @@ class Definition:
             "docker": self.docker if self.docker.get("enabled", True) else None,
             "interpreter": self.interpreter,
             "gpu": self.gpu,
-            "spark": self.spark,
+            # Whether packages are fetched beforehand is nothing to take on where none are asked for.
+            "spark": self.spark.keys() - {"precache_packages"},
         }
         return tuple(name for name, value in present.items() if value) + tuple(sorted(_asked(self.plugins)))
 

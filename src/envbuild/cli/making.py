@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from pathlib import Path
 
 from envbuild import pipeline, render, retention
 from envbuild.cli.context import Context
@@ -17,6 +19,7 @@ from envbuild.project import Project, open_spec
 
 def lock(arguments: argparse.Namespace, context: Context) -> int:
     """Pin a definition, or say whether its lock still fits."""
+    _check_upgraded(arguments.upgrade or ())
     project = open_spec(arguments.spec, context.workspace)
     if arguments.check:
         asked = [name for name in ("upgrade", "as_of", "python", "allow_source") if getattr(arguments, name)]
@@ -41,6 +44,16 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
     }
     context.show(result, _told(locked, project, str(identity)))
     return 0
+
+
+def _check_upgraded(names: Iterable[str | None]) -> None:
+    """Refuse a file in the place of a package's name, which is what stands behind ``--upgrade``."""
+    for name in filter(None, names):
+        if ("." in name or "/" in name) and Path(name).exists():
+            raise UsageError(
+                f"--upgrade takes the name of a package, and {name} is a file",
+                hint=f"SPEC stands before it: envbuild lock {name} --upgrade",
+            )
 
 
 def _check(project: Project, context: Context) -> int:

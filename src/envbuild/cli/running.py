@@ -22,6 +22,12 @@ def run(arguments: argparse.Namespace, context: Context) -> int:
     directory = context.directory
     if script is not None and not script.exists():
         raise NotFound(f"no such script: {script}", hint="a command that is no script stands behind --")
+    if script is not None and script.suffix == ".ipynb":
+        raise Refused(
+            f"{script} is a notebook, and no script",
+            hint=f"'jupyter nbconvert --to script {script}' makes one; or let Jupyter run it, where the environment "
+            f"has it: envbuild run -- jupyter execute {script}",
+        )
     if arguments.environment:
         project = open_spec(arguments.environment, context.workspace)
     else:

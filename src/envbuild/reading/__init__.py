@@ -79,7 +79,7 @@ def read_with_inputs(
 
 
 def read_as_conda(path: Path) -> Definition:
-    """Read an ``environment.yml``, whatever the file is called; otherwise as `read`."""
+    """Read an ``environment.yml``, whatever the file is called and without the name in it; otherwise as `read`."""
     from envbuild.reading import conda
     from envbuild.reading.sources import Place
 
@@ -90,7 +90,7 @@ def read_as_conda(path: Path) -> Definition:
     except ValueError as error:
         sources.wrong(Place(path), error)
     sources.check()
-    return conda.read(path, sources, text)
+    return conda.read(path, sources, text, named=False)
 
 
 def read_as_requirements(path: Path) -> Definition:
@@ -137,6 +137,7 @@ def _read(path: Path, group: str | None, sources: Sources) -> Definition:
     """Let the reader for this kind of file read it."""
     from envbuild.reading.sources import Place
 
+    _refuse_unread(path)
     if _is_foreign_lock(path):
         from envbuild.reading import locks
 
@@ -181,6 +182,7 @@ def _is_foreign_lock(path: Path) -> bool:
 def _read_yaml(path: Path, sources: Sources) -> Definition:
     from envbuild.reading import conda, full
     from envbuild.reading.sources import Place
+    from envbuild.reading.unread import hint_for_yaml
 
     text = ""
     try:
@@ -188,12 +190,31 @@ def _read_yaml(path: Path, sources: Sources) -> Definition:
     except ValueError as error:
         sources.wrong(Place(path), error)
     sources.check()
+    hint = hint_for_yaml(text)
+    if hint:
+        raise _unread(path, hint)
     is_conda = path.stem == "environment" or (path.stem != "envbuild" and _has_key(text, "dependencies"))
     return conda.read(path, sources, text) if is_conda else full.read(path, sources, text)
 
 
 def _has_key(text: str, key: str) -> bool:
     return any(line.replace('"', "").replace("'", "").startswith(f"{key}:") for line in text.splitlines())
+
+
+def _refuse_unread(path: Path) -> None:
+    """Refuse a file of another tool's, in whatever form it is, and say what to name in its place."""
+    from envbuild.reading.unread import hint_for
+
+    hint = hint_for(path)
+    if hint and path.is_file() and not has_script_block(path):
+        raise _unread(path, hint)
+
+
+def _unread(path: Path, hint: str) -> Exception:
+    from envbuild.errors import DefinitionError, Problem
+    from envbuild.reading.sources import shown
+
+    return DefinitionError(Problem(shown(path), None, "this is another tool's, and not read"), hint=hint)
 
 
 def _refuse(path: Path) -> Definition:

@@ -19,6 +19,14 @@ class Block(NamedTuple):
 _OPENING = re.compile(r"(?m)^# /// script[ \t]*\n#(?! ///$)")
 
 
+_EMPTY = re.compile(r"(?m)^# /// script$\n# ///$")
+
+
+def is_empty(script: str) -> bool:
+    """Whether a script has the first and the last line of a block and nothing between, which is none for PEP 723."""
+    return bool(_EMPTY.search(script))
+
+
 def is_unclosed(script: str) -> bool:
     r"""Whether a script begins a block of what it needs, and no such block is found in it.
 

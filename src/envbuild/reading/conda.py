@@ -29,14 +29,18 @@ _FILE = re.compile(r"(?:[a-z][a-z+]*:/|\.{0,2}/|~)(?!.*::).*|\S+(?:\.conda|\.tar
 _CLAUSE = re.compile(r"(?P<operator>==|>=|<=|!=|~=|=|>|<)?\s*(?P<version>[0-9][\w.!+-]*?)(?P<any>\.?\*)?")
 
 
-def read(path: Path, sources: Sources, text: str) -> Definition:
-    """Read an ``environment.yml``."""
+def read(path: Path, sources: Sources, text: str, *, named: bool = True) -> Definition:
+    """Read an ``environment.yml``.
+
+    :param named: take its name; for conda a name may be what can be none here.
+    """
     refuse_templates(text, path, sources)
     sources.check()
     marked = yaml.load(text, path, sources)
     form = yaml.mapping(marked, path, sources)
     asked = Asked(sources)
-    return assemble(asked, read_form(form, asked, marked.place), marked.place, source=path)
+    said = read_form(form, asked, marked.place)
+    return assemble(asked, said if named else said | {"name": None}, marked.place, source=path)
 
 
 def read_form(form: Mapping[str, Any], asked: Asked, at: Callable[[str], Place]) -> dict[str, Any]:
@@ -154,7 +158,10 @@ def _pip_lines(item: Mapping[str, Any], where: str, asked: Asked, at: Callable[[
         if isinstance(line, str):
             read_lines(line, place, asked)
         else:
-            asked.sources.wrong(place, f"a line of a requirements file is wanted, not {line!r}")
+            # YAML takes what ends with a colon, as '--no-binary :all:' does, for a key.
+            key = isinstance(line, Mapping) and [*line.values()] == [None]
+            quotes = "; put quotes around it: it ends with ':'" if key else ""
+            asked.sources.wrong(place, f"a line of a requirements file is wanted, not {line!r}{quotes}")
 
 
 def _list(

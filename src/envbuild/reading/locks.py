@@ -15,6 +15,7 @@ from envbuild.errors import LockError
 from envbuild.lock import Lock, Package, read_pylock
 from envbuild.platform import Platform
 from envbuild.reading.sources import LARGEST, Place, Sources, shown, written_text
+from envbuild.reading.unread import hint_for
 from envbuild.requirement import PylockFile
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def locks_in(path: Path, part: str = "") -> dict[Platform, Lock]:
 
     :raises LockError: it cannot be read, or has no Python for one of them.
     """
+    hint = hint_for(path)
+    if hint:
+        raise LockError(f"{shown(path)}: this is another tool's, and not read", hint=hint)
     try:
         if path.stat().st_size > _LARGEST:
             raise ValueError("too large to be a lock")

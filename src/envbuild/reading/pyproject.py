@@ -123,7 +123,12 @@ def standard_requirement(text: str, place: Place, asked: Asked) -> None:
 
 def _nothing(document: Toml) -> str:
     poetry = "poetry" in table(document.value, "tool")
-    also = "; Poetry's own tables are not read: 'poetry lock' and PEP 621 are" if poetry else ""
+    also = (
+        "; Poetry's own tables are not read: what stands under [project] (PEP 621) is, and a requirements.txt that "
+        "'poetry export' writes"
+        if poetry
+        else ""
+    )
     return f"nothing to install: neither [project] nor [dependency-groups] nor [tool.envbuild]{also}"
 
 
@@ -140,10 +145,30 @@ def _chosen(document: Toml, group: str | None, sources: Sources) -> tuple[list[s
             chosen[1].append(normal)
         else:
             there = f"groups: {', '.join(groups) or 'none'}; extras: {', '.join(extras) or 'none'}"
-            sources.wrong(Place(document.file), f"neither a dependency group nor an extra: {name!r} ({there})")
+            said = f"neither a dependency group nor an extra: {name!r} ({there}){_elsewhere(document, normal)}"
+            sources.wrong(Place(document.file), said)
     if group is not None and not any(chosen) and not sources.problems:
         sources.wrong(Place(document.file), "the name of a dependency group or an extra is missing behind ':'")
     return list(dict.fromkeys(chosen[0])), sorted(set(chosen[1]))
+
+
+_OWN_GROUPS = (
+    ("poetry", "group"),
+    ("pdm", "dev-dependencies"),
+    ("hatch", "envs"),
+)
+"""Where tools keep groups of their own, below ``[tool]``."""
+
+
+def _elsewhere(document: Toml, group: str) -> str:
+    """That a group is there, where only the tool that it belongs to looks for it."""
+    for tool, key in _OWN_GROUPS:
+        for name in table(document.value, "tool", tool, key):
+            if canonicalize_name(name) == group:
+                return f"; [tool.{tool}.{key}] is not read: put it under [dependency-groups] (PEP 735)"
+    if group == "dev" and "dev-dependencies" in table(document.value, "tool", "uv"):
+        return "; dev-dependencies of [tool.uv] are not read: put them under [dependency-groups] (PEP 735)"
+    return ""
 
 
 def _normalised(document: Toml, given: Mapping[str, Any], kind: str, sources: Sources) -> dict[str, str]:

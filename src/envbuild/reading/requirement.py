@@ -165,8 +165,15 @@ def _of_an_index(text: str, hashes: tuple[str, ...]) -> Requirement:
     try:
         return Requirement.parse(text, hashes=hashes)
     except ValueError as error:
-        meant = "; did you mean '=='?" if re.search(r"(?<![=<>!~])=(?!=)", text.partition(";")[0]) else ""
-        raise ValueError(f"not a requirement: {text!r} ({error}){meant}") from error
+        raise ValueError(f"not a requirement: {text!r} ({error}){_meant(text)}") from error
+
+
+def _meant(text: str) -> str:
+    """What may have been meant by what is no requirement."""
+    if re.fullmatch(r"(\S+::)\S.*|[\w.-]+=[^=\s]+=[^=\s]+", text):
+        # As in what 'conda list --export' writes, and 'conda install --file' reads.
+        return "; conda's packages stand in an environment.yml, as 'conda env export' writes it"
+    return "; did you mean '=='?" if re.search(r"(?<![=<>!~])=(?!=)", text.partition(";")[0]) else ""
 
 
 def _from_url(direct: Direct, hashes: tuple[str, ...], *, editable: bool) -> Requirement:

@@ -1,27 +1,37 @@
 """A script that says in a comment what it needs (PEP 723).
 
 ``[tool.envbuild]`` has the keys of ``envbuild.yml``. Of ``[tool.uv]``, the indexes and ``exclude-newer`` are
-honoured, so that a script written for ``uv run`` finds here what it finds there.
+honoured, so that a script written for ``uv run`` finds here what it finds there. A source in ``[tool.uv.sources]`` that
+is no index is refused: the package of that name on an index may be anybody's.
 """
 
 from __future__ import annotations
 
 import datetime
 import io
+import os
 import tokenize
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from envbuild.definition import Definition
 from envbuild.form import did_you_mean
 from envbuild.reading import toml
 from envbuild.reading.asked import Asked, assemble
-from envbuild.reading.block import find_blocks, is_unclosed
+from envbuild.reading.block import find_blocks, is_empty, is_unclosed
 from envbuild.reading.pyproject import read_tool_table, standard_requirement, wanted_list
 from envbuild.reading.sources import Place, Sources, ordinary
 
 _KEYS = ("requires-python", "dependencies", "tool")
+_INSTEAD = {
+    "git": "write 'NAME @ git+URL' under dependencies, which uv reads too",
+    "url": "write 'NAME @ URL' under dependencies, which uv reads too",
+    "path": "name the path under [tool.envbuild] too, as in pip = ['./PATH']",
+}
+"""The kinds of sources in ``[tool.uv.sources]`` that are no index, and how a script says the same to both of us."""
 
 
 def read(path: Path, sources: Sources) -> Definition:
@@ -37,6 +47,7 @@ def read(path: Path, sources: Sources) -> Definition:
     form: dict[str, Any] = {"python": document.value.get("requires-python")}
     form |= _from_uv(document, asked)
     form |= read_tool_table(document, asked)
+    _refuse_sources(document, asked)
     return assemble(asked, form, document.places_in("tool.envbuild"), source=path)
 
 
@@ -55,7 +66,10 @@ def _document(path: Path, sources: Sources) -> toml.Toml:
         )
         return nothing
     if not blocks:
-        sources.wrong(Place(path), "the script says nothing about what it needs: there is no '# /// script' (PEP 723)")
+        nowhere = "there is no '# /// script' (PEP 723)"
+        empty = "its '# /// script' is empty; '# dependencies = []' in it asks for nothing"
+        said = empty if is_empty(text) else nowhere
+        sources.wrong(Place(path), f"the script says nothing about what it needs: {said}")
         return nothing
     for repeated in blocks[1:]:
         sources.wrong(Place(path, repeated.first - 1), "a second '# /// script'; there may be one")
@@ -100,6 +114,23 @@ def _uv_indexes(uv: Mapping[str, Any], place: Place, asked: Asked) -> None:
             options.index_url = asked.location(index["url"], place)
         else:
             options.extra_index_urls.append(asked.location(index["url"], place))
+
+
+def _refuse_sources(document: toml.Toml, asked: Asked) -> None:
+    """Note which packages uv would take from elsewhere than an index, where nothing else here says so."""
+    there = {each.name for each in asked.pip if each.name and "@" not in each.text}
+    paths = {os.path.normpath(asked.sources.root / each.text) for each in asked.pip if each.is_path}
+    for name, source in toml.table(document.value, "tool", "uv", "sources").items():
+        given = [each for each in (source if isinstance(source, list) else [source]) if isinstance(each, Mapping)]
+        path = next((str(each["path"]) for each in given if "path" in each), None)
+        is_said = path is not None and os.path.normpath(asked.sources.root / path) in paths
+        kind = next((key for key in _INSTEAD if any(key in each for each in given)), None)
+        if kind and not is_said and canonicalize_name(name) in there:
+            asked.sources.wrong(
+                document.place(name, after="tool.uv.sources"),
+                f"{name}: a source of uv's that is no index is not read, and the {name} of an index may be another "
+                f"package: {_INSTEAD[kind]}",
+            )
 
 
 def last_whole_day(newest: object) -> datetime.date:

@@ -11,11 +11,11 @@ import os
 import re
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, Unpack
 
 from envbuild.form import did_you_mean
 from envbuild.sdk import tables
-from envbuild.sdk.absent import missing
+from envbuild.sdk.absent import lacking, missing
 from envbuild.sdk.exceptions import ComputeTargetException
 from envbuild.sdk.guard import takes, text, words
 from envbuild.sdk.workspace import Workspace
@@ -28,13 +28,22 @@ LOCAL = "local"
 
 _CLUSTER = "AmlCompute"
 _NAME = re.compile(r"[A-Za-z][\w-]{1,31}", re.ASCII)
+_HERE = "runs go to this machine; use the target 'local', or an AmlCompute to bound how many are at once"
 _ABSENT = dict.fromkeys(
     (
         "AdlaCompute", "AksCompute", "BatchCompute", "ComputeInstance", "DataFactoryCompute", "DatabricksCompute",
         "DsvmCompute", "HDInsightCompute", "KubernetesCompute", "RemoteCompute", "SynapseCompute",
     ),
-    "runs go to this machine; use the target 'local', or an AmlCompute to bound how many are at once",
+    _HERE,
 )  # fmt: skip
+_LACKED = {
+    "attach": _HERE,
+    "attach_configuration": _HERE,
+    "detach": "nothing is attached; delete takes the name out of the workspace",
+    "list_nodes": "a cluster is a name for this machine; Experiment.get_runs says what runs",
+    "supported_vmsizes": "runs go to this machine, whatever vm_size says",
+}
+"""Of Azure's methods those that are missing, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,14 @@ class _Cloud(TypedDict, total=False):
     enable_node_public_ip: bool | None
 
 
-class ComputeTarget:
+class _Told(type):
+    """Says of Azure's methods that are missing why that is so."""
+
+    def __getattr__(cls, name: str) -> NoReturn:
+        raise lacking(cls, name, _LACKED)
+
+
+class ComputeTarget(metaclass=_Told):
     """A place for runs (``azureml.core.ComputeTarget``); made with what it is called, it is that of the workspace.
 
     :param workspace: a `Workspace`, its name or path, or ``None`` for the default one.
@@ -258,6 +274,9 @@ class ComputeTarget:
     @property
     def _compute(self) -> Compute:
         return find_compute(self.workspace._core, self.name)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise lacking(type(self), name, _LACKED)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ComputeTarget) and (self.workspace, self.name) == (other.workspace, other.name)

@@ -98,13 +98,13 @@ class CondaDependencies(Guarded):
         """
         created = CondaDependencies()
         created.set_python_version(python_version)
-        for package in _texts(conda_packages or (), "conda_packages"):
+        for package in _texts(conda_packages, "conda_packages"):
             created.add_conda_package(package)
         if python_version not in (PYTHON_DEFAULT_VERSION, None):
             created._same_python(python_version)
         if pip_indexurl is not None:
             created.set_pip_index_url(pip_indexurl)
-        for package in _texts(pip_packages or (), "pip_packages"):
+        for package in _texts(pip_packages, "pip_packages"):
             created.add_pip_package(package)
         return created
 
@@ -544,13 +544,16 @@ def _text(value: object, name: str) -> str:
     return value
 
 
-def _texts(values: Iterable[str], name: str) -> Iterator[str]:
+def _texts(values: Iterable[str] | None, name: str) -> Iterator[str]:
+    """Texts of a list, or of an array of numpy's, which is neither true nor false and has texts of its own kind."""
+    if values is None:
+        return
     if isinstance(values, str):
         raise UserErrorException(f"{name}: a list of texts is wanted, not {shown(values)!r}", hint="put [ ] around it")
     for value in values:
         if not isinstance(value, str):
             raise UserErrorException(f"{name}: a text is wanted, not {value!r}")
-        yield value
+        yield str(value)
 
 
 def _read(reader: Callable[[str], Entry], value: object, name: str) -> Entry:

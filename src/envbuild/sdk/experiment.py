@@ -191,7 +191,8 @@ class Experiment:
         script starts, by the process that sees the run through; that process, and the run, go on when this one ends.
 
         :param config: a `ScriptRunConfig`, an ``Estimator``, or anything else with a method ``resolved``.
-        :param kwargs: what that method takes, as ``script_params`` of an estimator.
+        :param kwargs: what that method takes, as ``script_params`` of an estimator; ``show_output`` has no effect here,
+            `Run.wait_for_completion` shows the output.
         :raises UserErrorException: it cannot be run as it is.
         :raises ExperimentExecutionException: the script is not there, or the run cannot be started.
         :raises SnapshotException: the source cannot be kept.
@@ -206,6 +207,8 @@ class Experiment:
             raise UserErrorException(
                 f"{config!r} is nothing that can be run", hint="give a ScriptRunConfig or an Estimator"
             )
+        # Azure's guides say it here; the output is shown to whoever waits for it.
+        kwargs.pop("show_output", None)
         taken = inspect.signature(config.resolved).parameters
         for name in kwargs:
             if name not in taken:

@@ -265,8 +265,8 @@ class Workspace:
             raise UserErrorException(f"there is no folder {folder}", hint="make it first")
         file = folder / CONFIG_FOLDER / (file_name or CONFIG)
         content: dict[str, str | None] = {
-            "subscription_id": self.subscription_id,
-            "resource_group": self.resource_group,
+            "subscription_id": self._subscription,
+            "resource_group": self._group,
             _NAME_KEY: self.name,
             _PATH_KEY: None if places.name_of(self.root) else self._path_from(folder),
         }
@@ -301,14 +301,14 @@ class Workspace:
         return "local"
 
     @property
-    def subscription_id(self) -> str | None:
-        """What was said when the object was made, if anything was."""
-        return self._subscription
+    def subscription_id(self) -> str:
+        """What was said when the object was made; else empty, a text as in Azure, for notebooks put it into one."""
+        return self._subscription or ""
 
     @property
-    def resource_group(self) -> str | None:
-        """What was said when the object was made, if anything was."""
-        return self._group
+    def resource_group(self) -> str:
+        """What was said when the object was made; else empty, as `subscription_id` is."""
+        return self._group or ""
 
     def get_details(self) -> dict[str, Any]:
         """What there is to say of it: Azure's keys where they mean anything here, and its folder.

@@ -30,6 +30,11 @@ MOST_CHILDREN = 100
 """How many children are made at a time, as Azure ML has it."""
 
 _BESIDE = "envbuild-runs"
+_ABSENT = dict.fromkeys(
+    ("input_datasets", "output_datasets"),
+    "data are files in a datastore; hand Datastore.path('folder').as_mount() to the script as an argument",
+)
+"""Of Azure ML's attributes those that are missing, and what stands in their place."""
 
 
 class Environment:
@@ -126,6 +131,14 @@ class Run(Measured):
         self._parent: Run | None = None
         self._children: list[Run] = []
         self._entered = 0
+
+    if not TYPE_CHECKING:  # or a type checker would take any attribute for one that there is
+
+        def __getattr__(self, name):
+            if name in _ABSENT:
+                raise AttributeError(f"{type(self).__name__} has no {name}: {_ABSENT[name]}")
+            # Python's own error, which knows what may have been meant.
+            return object.__getattribute__(self, name)
 
     @classmethod
     def get_context(cls, allow_offline: bool = True) -> Run:

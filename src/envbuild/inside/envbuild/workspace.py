@@ -105,14 +105,14 @@ class Workspace(Partial):
         return "local"
 
     @property
-    def subscription_id(self) -> str | None:
-        """What was said when the object was made, if anything was."""
-        return self._subscription
+    def subscription_id(self) -> str:
+        """What was said when the object was made; else empty, a text as in Azure, for notebooks put it into one."""
+        return self._subscription or ""
 
     @property
-    def resource_group(self) -> str | None:
-        """What was said when the object was made, if anything was."""
-        return self._group
+    def resource_group(self) -> str:
+        """What was said when the object was made; else empty, as `subscription_id` is."""
+        return self._group or ""
 
     def _expect(self, named: Any) -> None:
         if named is None or os.fspath(named) == self.name or os.path.abspath(os.fspath(named)) == self._root:

@@ -144,8 +144,8 @@ class Estimator(Guarded):
                 custom_docker_image, custom_docker_base_image, "custom_docker_image", "custom_docker_base_image"
             ),
             image_registry_details=image_registry_details,
-            conda_packages=tuple(conda_packages or ()),
-            pip_packages=tuple(pip_packages or ()),
+            conda_packages=tuple(() if conda_packages is None else conda_packages),
+            pip_packages=tuple(() if pip_packages is None else pip_packages),
             conda_dependencies_file=either(
                 conda_dependencies_file,
                 conda_dependencies_file_path,
