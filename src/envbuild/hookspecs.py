@@ -107,8 +107,7 @@ def build_image(definition: Definition, lock: Lock, id: Digest, request: BuildRe
 
     The environment is what the lock says and nothing else: every artifact is checked against its digest, and two
     builds of one lock on two machines hold the same files, byte for byte. It is shared by everybody who asks for
-    that id, so nothing in it may depend on who asked. Of the permissions only the owner's are the builder's: in
-    what is published others may do what the owner may, but write, whatever the umask was.
+    that id, so nothing in it may depend on who asked.
 
     :param definition: what was asked for; paths in it are relative to ``definition.root``.
     :param lock: what to install; paths in it are relative to ``lock.root``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -209,9 +210,9 @@ class BuildImageContract(PluginContract):
         variables: dict[str, str],
         tmp_path_factory: pytest.TempPathFactory,
     ) -> None:
-        """On another machine, by somebody else, with another umask, it is the same: every file, mode and link.
+        """On another machine, by somebody else, with another umask, it is the same: every file and link.
 
-        What others may do is what the owner may, but write: that is seen to when it is published.
+        What others than the owner may do with it is the business of whoever builds, and their umask.
 
         As `build_image` says: "It is shared by everybody who asks for that id, so nothing in it may depend on who
         asked."
@@ -229,7 +230,7 @@ class BuildImageContract(PluginContract):
             ended = elsewhere.ask("build", reference, variables=theirs, machine=machine, **asked)
             if ended.error:
                 raise ended.error
-            made.append(_installed(workspace))
+            made.append(_installed(workspace, stat.S_IRWXU))
         one, other = elsewhere.MACHINES
         self._alike(f"built with {one}, and with {other}, it is not the same", *made)
 
@@ -504,7 +505,7 @@ def _project(definition: Definition) -> Project:
     return Project(definition=definition, spec="tested")
 
 
-def _installed(workspace: Workspace) -> dict[str, str]:
+def _installed(workspace: Workspace, permissions: int = 0o7777) -> dict[str, str]:
     """What is in the environment; times that modules were compiled at are of nobody's making."""
-    found = tree(workspace.images.home(ID))
+    found = tree(workspace.images.home(ID), permissions)
     return {path: content for path, content in found.items() if "__pycache__" not in path}
