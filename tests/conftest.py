@@ -14,6 +14,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+import yaml  # noqa: F401  pytester forgets modules that a test was the first to import; this one cannot come twice
 from hypothesis import HealthCheck, settings
 from support import conda_shelf, repackaged
 from support.bench import Bench
@@ -27,8 +28,6 @@ from support.shelf import stock
 from support.stage import Park, Stage
 
 from envbuild import EnvbuildError
-
-pytest_plugins = ["pytester"]
 
 pytest_plugins = ["pytester"]
 

@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from envbuild import (
     BuildFailed,
@@ -269,19 +269,20 @@ class HasNoDigest(Resolver):
 
 
 class CannotBeWritten(Resolver):
-    """It says what a lock has no words for in packages of its kind."""
+    """It says what a lock has no words for."""
 
     def after(self, definition: Definition, resolution: Resolution) -> None:
         resolution.packages = tuple(
-            replace(each, artifact=replace(each.artifact, kind="wheel")) for each in resolution.packages
+            replace(each, artifact=replace(each.artifact, kind=cast("Any", "shelf"))) for each in resolution.packages
         )
 
 
 class SaysTooMuch(Resolver):
-    """It says what a lock does not keep of packages of its kind."""
+    """It says what a lock does not keep as it is."""
 
     def after(self, definition: Definition, resolution: Resolution) -> None:
-        resolution.packages = tuple(replace(each, requires_python=">=3.8") for each in resolution.packages)
+        details = cast("Any", {"shelf": 3})
+        resolution.packages = tuple(replace(each, details=details) for each in resolution.packages)
 
 
 class LocksASecret(Resolver):
