@@ -182,7 +182,8 @@ class Stage:
         return list(Xml.parse(self.folder / name).getroot().iter("testcase"))
 
 
-_LABEL = re.compile(r"\[(\.\./)+own\d+/own\.txt\]|-(\.\./)+own\d+/own\.txt(?=\])")
+_OWN = r"(\.\./)+own\d+/(\S+/)?own\.txt"
+_LABEL = re.compile(rf"\[{_OWN}\]|-{_OWN}(?=\])")
 _HEADER = re.compile(r"platform |rootdir: |plugins: |cachedir: |envbuild: |hypothesis profile |asyncio: |configfile: ")
 _OF_ONE_RUN = (
     (re.compile(r"\bin \d+\.\d+s( \(\S+\))?"), "in TIME"),
@@ -206,7 +207,7 @@ def _without_sections(lines: list[str]) -> list[str]:
     """The lines, without what we add below a test that failed."""
     kept, skip = [], 0
     for line in lines:
-        if re.match(r"\(inside (\.\./)+own\d+/own\.txt ", line):
+        if re.match(rf"\(inside {_OWN} ", line):
             continue
         if re.fullmatch(r"-+ envbuild environment -+", line):
             skip = 2
