@@ -19,7 +19,9 @@ _MARK = (
     "seen from the test's folder or the root folder, a registered name[:version|@label], or an id"
 )
 _WATCHING = "envbuild-watching"
-_INIS = ("envbuild", "envbuild_timeout", "envbuild_wrapper", "envbuild_skip_passed", "envbuild_depends")
+_INIS = (
+    "envbuild", "envbuild_timeout", "envbuild_wrapper", "envbuild_args", "envbuild_skip_passed", "envbuild_depends"
+)  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +48,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="start the Python of environments by way of this command",
     )
     group.addoption(
+        "--envbuild-args",
+        action="append",
+        metavar="ARGS",
+        dest="envbuild_args",
+        help="options for plugins that only environments have, quoted as for a shell; repeatable",
+    )
+    group.addoption(
         "--envbuild-offline",
         action="store_true",
         dest="envbuild_offline",
@@ -66,6 +75,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("envbuild", "the environments that all tests run in", type="linelist")
     parser.addini("envbuild_timeout", "as --envbuild-timeout")
     parser.addini("envbuild_wrapper", "as --envbuild-wrapper")
+    parser.addini("envbuild_args", "as --envbuild-args, which come behind them", type="args")
     parser.addini("envbuild_skip_passed", "as --envbuild-skip-passed", type="bool", default=False)
     parser.addini(
         "envbuild_depends", "patterns of files that no test is seen to read, and all depend on", type="linelist"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from envbuild import EnvbuildError
-from envbuild.pytest_plugin import marks, placing, selection
+from envbuild.pytest_plugin import company, marks, placing, selection
 from envbuild.pytest_plugin.collected import SkippedInside
 from envbuild.pytest_plugin.environments import Environments, located
 from envbuild.pytest_plugin.fixtures import NAMES as FIXTURES
@@ -130,8 +130,9 @@ class Hosting:
         All modules that may be collected are looked at, so that a worker collects all of its own at once.
 
         :param arguments: those of pytest; names of tests become what they are called here.
-        :raises UsageError: a test is asked for that does not exist.
+        :raises UsageError: a test is asked for that does not exist, or something that cannot be done there.
         """
+        company.refuse(self.config)
         for path in modules(self.config, arguments):
             self._marks(path)
         try:
@@ -142,6 +143,7 @@ class Hosting:
             for refusal in (self.insides[spec].refusal() for spec in self.everywhere if spec in self.insides):
                 if refusal:
                     raise pytest.UsageError("\n".join((refusal, *self.conftests.described(self.config.rootpath))))
+            self._tell(company.headings(self.config, [self.insides[spec] for spec in self.everywhere]))
         arguments[:] = selection.understood(self, arguments)
 
     def _marks(self, path: Path) -> Marked:
@@ -286,8 +288,8 @@ class Hosting:
         for inside in self.insides.values():
             places = [place for place, each in enumerate(items) if getattr(each, "inside", None) is inside]
             found: list[Any] = [items[place] for place in places]
-            if any(one.position > other.position for one, other in pairwise(found)):
-                # A plugin out here has put them in an order of its own.
+            is_reordered = any(one.position > other.position for one, other in pairwise(found))
+            if is_reordered and company.has_order_of_its_own(self.config, inside):
                 continue
             ordered = sorted(found, key=inside.place)
             for place, each in zip(places, ordered, strict=True):
@@ -344,11 +346,30 @@ class Hosting:
         except EnvbuildError as error:
             raise pytest.UsageError(error.message) from error
 
+    def _tell(self, lines: Iterable[str]) -> None:
+        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
+        for line in lines if reporter is not None else ():
+            reporter.write_line(line)
+
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         """Which environments the marks have asked for."""
         asked = [inside for spec, inside in self.insides.items() if spec not in self.everywhere]
         counts = {inside: sum(getattr(each, "inside", None) is inside for each in items) for inside in asked}
-        return [f"envbuild: {counts[inside]} in {inside.environment.described}" for inside in asked]
+        told = [f"envbuild: {counts[inside]} in {inside.environment.described}" for inside in asked]
+        return [*told, *company.headings(self.config, asked)]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Generator[None, Any, Any]:
+        """Say so if a plugin is to blame that cannot do with stand-ins."""
+        result = yield
+        blamed = company.blamed(self.config, excinfo.tb) if self.insides else ""
+        self._tell([blamed] if blamed else [])
+        return result
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Have all processes of pytest-xdist shuffle alike."""
+        node.workerinput.setdefault("randomly_seed", self.starter.seed)
 
 
 def _asked(config: pytest.Config, options: argparse.Namespace) -> list[str]:

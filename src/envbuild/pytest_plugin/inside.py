@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -45,7 +46,8 @@ class Inside:
     :param files: those to be collected there; ``None`` for what pytest was asked for.
     :param limit: the seconds that a test may take.
     :ivar inis: the settings that the pytest inside knows.
-    :ivar plugins: the names of the plugins that it has.
+    :ivar plugins: the packages that its plugins come from, as `company.package` has them.
+    :ivar headings: what plugins there say at the top, each with its package.
     :ivar summaries: what some of them had to say when all tests were done.
     """
 
@@ -68,6 +70,7 @@ class Inside:
         self.files = files
         self.inis: list[str] = []
         self.plugins: frozenset[str] = frozenset()
+        self.headings: list[tuple[str, str]] = []
         self.summaries: list[str] = []
         self.passed: Passed | None = None
         self._limit = limit
@@ -245,6 +248,7 @@ class Inside:
         self._has_chosen = False
         self.inis = message[1]["inis"]
         self.plugins = frozenset(message[1]["plugins"])
+        self.headings = [(package, line) for package, line in message[1]["headings"]]
         seen: dict[str, int] = {}
         self._numbers.clear()
         again = bool(self._tests)
@@ -361,7 +365,8 @@ class Inside:
                 raise KeyboardInterrupt
             case ["refused", text]:
                 self._has_refused = True
-                raise WorkerLost(text)
+                added = self._starter.added
+                raise WorkerLost(f"{text}\n(with --envbuild-args: {shlex.join(added)})" if added else text)
             case ["failed", text]:
                 raise WorkerLost(f"pytest cannot go on there: {text}")
             case _ if self.passed is not None:

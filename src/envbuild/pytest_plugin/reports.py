@@ -6,6 +6,7 @@ import linecache
 import sys
 import time
 import warnings
+from ast import literal_eval
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ class Reports:
             )  # fmt: skip
         else:
             is_text = told.pop("is_text", True)
+            for name, text in told.pop("literals", {}).items():
+                told[name] = _literal(text)
             restored = _restored(told, item)
             report = self.config.hook.pytest_report_from_serializable(config=self.config, data=restored)
             if report is None:
@@ -118,6 +121,14 @@ class _Shown(TerminalRepr):
 
     def toterminal(self, tw: TerminalWriter) -> None:
         tw.line(self.text)
+
+
+def _literal(text: str) -> Any:
+    """The value that Python writes like that; the text itself if it is no plain data."""
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 class _Verbatim(str):

@@ -133,7 +133,7 @@ class Running:
     @pytest.hookimpl(optionalhook=True)
     def pytest_timeout_set_timer(self, item: pytest.Item) -> bool | None:
         """Leave it to the pytest-timeout inside, if there is one, to interrupt a test: it knows where that is."""
-        return (isinstance(item, InsideTest) and "timeout" in item.inside.plugins) or None
+        return (isinstance(item, InsideTest) and "pytest_timeout" in item.inside.plugins) or None
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_timeout_cancel_timer(self, item: pytest.Item) -> bool | None:

@@ -38,6 +38,18 @@ _OUTSIDE: dict[str, Any] = {
 }  # fmt: skip
 """Options that are heeded outside, with what they are inside."""
 
+_INSIDE_ONLY = "--envbuild-args"
+"""The option by which options are passed on that nothing outside knows."""
+
+_BOTH = {"-p", "-o", "--override-ini", "-W", "--pythonwarnings"}
+"""pytest's own options that may be meant for the pytest inside alone."""
+
+_DONE_OUTSIDE = (
+    "--envbuild", "-n", "--numprocesses", "--maxprocesses", "--dist", "--tx", "--looponfail", "--cov", "--no-cov",
+    "--html", "--report-log", "--json-report", "--splits", "--group",
+)  # fmt: skip
+"""How options of other plugins begin that count, distribute, measure or report, which is done outside."""
+
 _SETTINGS = ("addopts=", "required_plugins=", "strict_config=false")
 """Settings that are meant for the pytest outside: what they name need not exist inside."""
 
@@ -87,6 +99,14 @@ class Starter:
         """What pytest outside was asked to collect, without the names of tests."""
         return [each.partition("::")[0] for each in self.config.args]
 
+    @cached_property
+    def added(self) -> list[str]:
+        """The words of options that are given for pytests inside alone.
+
+        :raises UsageError: one of them is no such option.
+        """
+        return _added(self.config)
+
     def start_early(self, environment: Environment) -> None:
         """Start a worker, which imports pytest while this one is still being set up; `start` makes use of it."""
         self._early[environment.label] = self._worker(environment)
@@ -109,7 +129,8 @@ class Starter:
         )
         message = self._message(files, ignored, passed)
         if self.passed is not None:
-            message["seen"] = self.passed.seen(environment, message["options"])
+            known = {**message["options"], _INSIDE_ONLY: [*self.passed_on, *self.added]}
+            message["seen"] = self.passed.seen(environment, known)
         worker.send("start", message)
         return worker
 
@@ -158,7 +179,7 @@ class Starter:
             "directory": str(invoked),
             # As with `pytest`, unless it was `python -m pytest`, which has the folder first.
             "path": [str(invoked)] if {str(invoked), ""} & set(sys.path[:2]) else [],
-            "args": [*settings, *blocked, "-p", "no:envbuild", *self.passed_on, "--", *arguments],
+            "args": [*settings, *blocked, "-p", "no:envbuild", *self.passed_on, *self.added, "--", *arguments],
             "plugins": [each for each in plugins if not each.startswith("no:") and not self._is_outside(each)],
             "options": self._options(ignored),
             "inis": list(self.inis),
@@ -212,9 +233,12 @@ class Starter:
 
     @cached_property
     def seed(self) -> int:
-        """What pytest-randomly shuffles by: as it was asked to outside, else by chance."""
+        """What pytest-randomly shuffles by: as it was asked to outside, else by chance, in all processes alike."""
         asked = getattr(self.options, "randomly_seed", None)
-        return asked if isinstance(asked, int) else random.getrandbits(32)
+        given: Mapping[str, Any] = getattr(self.config, "workerinput", {})
+        if isinstance(asked, int):
+            return asked
+        return random.Random(given.get("testrunuid")).getrandbits(32)  # noqa: S311
 
     def _is_outside(self, name: str) -> bool:
         """Whether a plugin is one of ours, which the environment need not have."""
@@ -240,6 +264,31 @@ class Starter:
             "data_file": os.path.abspath(controller.cov.config.data_file),  # noqa: PTH100
             "data_suffix": True,
         }
+
+
+def _added(config: pytest.Config) -> list[str]:
+    words = list(config.getini("envbuild_args"))
+    for text in config.getoption("envbuild_args") or ():
+        try:
+            words += shlex.split(text)
+        except ValueError as error:
+            raise pytest.UsageError(f"{_INSIDE_ONLY}: {text!r} is not quoted as for a shell: {error}") from error
+    own = _own_options() if words else frozenset()
+    for word in words:
+        option = word.partition("=")[0] if word.startswith("--") else word[:2]
+        if option == "--":
+            raise pytest.UsageError(f"{_INSIDE_ONLY}: {word!r} is no option of a plugin")
+        if option.startswith(_DONE_OUTSIDE) or option in own:
+            raise pytest.UsageError(f"{_INSIDE_ONLY}: {option} is for pytest itself, which heeds it for all tests")
+    return words
+
+
+def _own_options() -> frozenset[str]:
+    """The options that pytest has without any other plugin, but for those that may be for the one inside alone."""
+    from _pytest.config import get_config
+
+    parser: Any = get_config()._parser
+    return frozenset(name for group in parser._groups for each in group.options for name in each.names()) - _BOTH
 
 
 def measures(options: argparse.Namespace) -> bool:

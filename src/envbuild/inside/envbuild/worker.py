@@ -245,6 +245,7 @@ def _test(line, asked, watcher):
     )
     _Last.pytest_collection_finish = pytest.hookimpl(tryfirst=True)(_Last.pytest_collection_finish)
     _Last.pytest_configure = pytest.hookimpl(trylast=True)(_Last.pytest_configure)
+    _Last.pytest_sessionstart = pytest.hookimpl(trylast=True)(_Last.pytest_sessionstart)
     args = [*asked["args"]]
     config = get_config(args)
     worker = Worker(line, asked)
@@ -257,6 +258,7 @@ def _test(line, asked, watcher):
     config.option.__dict__.update(asked["options"])
     try:
         config.parse(args, addopts=False)
+        _heed_options(config, asked["args"])
         for name in asked["plugins"]:
             config.pluginmanager.import_plugin(name, consider_entry_points=True)
         _hide_xdist(config.pluginmanager)
@@ -264,6 +266,20 @@ def _test(line, asked, watcher):
         config.hook.pytest_cmdline_main(config=config)
     except UsageError as error:
         line.send("refused", "\n".join(str(each) for each in error.args))
+
+
+def _heed_options(config, args):
+    """Have options count that only this pytest was given, and refuse what turns out to be no value of one."""
+    from _pytest.config import UsageError
+
+    files = args[args.index("--") + 1 :]
+    strays = [each for each in config.option.file_or_dir if each not in ("--", *files)]
+    if strays:
+        raise UsageError("%s: no value of an option; which tests are run is said outside" % " ".join(strays))
+    # pytest-randomly takes it from here.
+    seed = getattr(config.option, "randomly_seed", None)
+    if isinstance(seed, int):
+        config.workerinput["randomly_seed"] = seed
 
 
 class _WorkerInput(dict):
@@ -376,6 +392,10 @@ class _Last:
         """Have nothing reported here."""
         self._worker.take_reporter(config)
 
+    def pytest_sessionstart(self, session):
+        """Have plugins introduce themselves."""
+        self._worker.ask_for_headings(session.config)
+
     def pytest_collection_modifyitems(self, session, config, items):
         """Tell which tests there are."""
         yield
@@ -410,6 +430,7 @@ class Worker:
         self.reports = []
         self.errors = {}
         self.skips = {}
+        self.headings = []
 
     # -- setting up
 
@@ -437,6 +458,17 @@ class Worker:
                 writer._file = _Terminal(self.line, self.asked["encoding"])  # noqa: SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
+
+    def ask_for_headings(self, config):
+        """Have plugins say what is shown of them at the top; some prepare themselves as they do."""
+        if self.reporter is None or not self.reporter.showheader or self.reporter.no_header:
+            return
+        # Older plugins ask for the folder by its older name.
+        folders = {"start_path": config.invocation_params.dir, "startdir": getattr(config, "invocation_dir", None)}
+        for each, call in _by_others(config, "pytest_report_header"):
+            for said in call(config=config, **folders):
+                lines = said.splitlines() if isinstance(said, str) else said
+                self.headings[:0] = [[_package(each.plugin), line] for line in lines]
 
     def _share_basetemp(self, factory):
         """Make temporary folders where pytest outside makes its own, once a test needs one."""
@@ -488,12 +520,12 @@ class Worker:
 
     def choose(self, session):
         message = self.line.receive()
-        if message is None or message[0] != "chosen":
-            if message is not None:
-                self._wait_for(message)
-            return
-        session.items[:] = [self.items[number] for number in message[1]]
-        chosen = set(message[1])
+        numbers = message[1] if message is not None and message[0] == "chosen" else []
+        if message is not None and message[0] != "chosen":
+            self._wait_for(message)
+        # Where all is to end at once, no test is chosen: a plugin that takes them for run would clear up after them.
+        session.items[:] = [self.items[number] for number in numbers]
+        chosen = set(numbers)
         others = [item for number, item in enumerate(self.items) if number not in chosen]
         if others:
             session.config.hook.pytest_deselected(items=others)
@@ -504,8 +536,8 @@ class Worker:
         tests = [_described(item, pytest.File) for item in self.items]
         said = {"tests": tests, "errors": self.errors, "skips": self.skips}
         inis = getattr(session.config._parser, "_inidict", {})  # noqa: SLF001
-        plugins = [name for name, plugin in session.config.pluginmanager.list_name_plugin() if plugin is not None]
-        return dict(said, pytest=getattr(pytest, "__version__", ""), inis=list(inis), plugins=plugins)
+        plugins = sorted({_package(plugin) for plugin in session.config.pluginmanager.get_plugins()})
+        return dict(said, inis=list(inis), plugins=plugins, headings=self.headings)
 
     # -- running
 
@@ -596,6 +628,7 @@ class Worker:
         else:
             data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
             data["is_text"] = isinstance(report.longrepr, str)
+            data["literals"] = {name: repr(data.pop(name)) for name in [*data] if _is_special(name, data[name])}
         if self.asked["at_once"]:
             sys.stdout.flush()
             self._ask("report", data)
@@ -637,15 +670,11 @@ class Worker:
 
     def _sum_up(self, config, exitstatus, heard):
         """Have plugins say what they have to say at the end, but for pytest itself and those heard outside."""
-        hook = config.hook.pytest_terminal_summary
-        for each in reversed(hook.get_hookimpls()):
-            if each.plugin_name in heard or _is_pytests(each.plugin):
+        for each, call in _by_others(config, "pytest_terminal_summary"):
+            if each.plugin_name in heard:
                 continue
-            others = [plugin for plugin in config.pluginmanager.get_plugins() if plugin is not each.plugin]
             written = self.reporter._tw._file = io.StringIO()  # noqa: SLF001
-            config.pluginmanager.subset_hook_caller("pytest_terminal_summary", others)(
-                terminalreporter=self.reporter, exitstatus=exitstatus, config=config
-            )
+            call(terminalreporter=self.reporter, exitstatus=exitstatus, config=config)
             # There are no reports here, and a plugin that goes by them has no more than a heading.
             if len(written.getvalue().split("\n")) > 2:  # noqa: PLR2004
                 self.line.send("summary", written.getvalue())
@@ -677,9 +706,18 @@ def _allocated(source):
     return "\n".join(getattr(tracemalloc.get_object_traceback(source), "format", list)())
 
 
-def _is_pytests(plugin):
-    """Whether a plugin comes with pytest."""
-    return (getattr(plugin, "__name__", None) or type(plugin).__module__).startswith("_pytest.")
+def _package(plugin):
+    """The package that a plugin comes from."""
+    return (getattr(plugin, "__name__", None) or type(plugin).__module__).partition(".")[0]
+
+
+def _by_others(config, name):
+    """For each plugin with a hook, but for pytest's own, in the order of calls: what it is, and what calls it alone."""
+    hook = getattr(config.hook, name)
+    for each in reversed(hook.get_hookimpls()):
+        if _package(each.plugin) != "_pytest":
+            others = [plugin for plugin in config.pluginmanager.get_plugins() if plugin is not each.plugin]
+            yield each, config.pluginmanager.subset_hook_caller(name, others)
 
 
 def _some_test(session):
@@ -703,6 +741,16 @@ def _says_little(report):
         and not report.user_properties
         and _PLAIN.issuperset(report.__dict__)
     )
+
+
+def _is_special(name, value):
+    """Whether a plugin has put on a report what JSON would make something else of."""
+    if name in _PLAIN or name.startswith(("$", "_")):
+        return False
+    try:
+        return _decoded(json.dumps(value)) != value
+    except (TypeError, ValueError):
+        return True
 
 
 def _described(item, file_type):
