@@ -91,7 +91,7 @@ def test_left_open():
 def test_what_is_tried_again_inside_is_told_of_as_often(stage: Stage, beside: list[str], words: list[str]) -> None:
     stage.move("-".join(["flaky", *beside]), PYTEST, "pytest-rerunfailures>=16", *beside)
     stage.lay({"test_a.py": FLAKY})
-    # What pytest-random-order says of itself at the top is said inside, where nobody sees it.
+    # What pytest-random-order says of itself at the top is said in a line of ours.
     quiet = ["-q"] if "pytest-random-order" in beside else []
 
     said = stage.inside(*words) if quiet else stage.same(*words)
@@ -121,6 +121,61 @@ def test_a_plugin_inside_knows_which_tests_are_chosen_outside(stage: Stage) -> N
     # Those of the others are still there: what was not to be run is not unused.
     assert {"# name: TestC.test_c", "# name: test_a", "# name: test_b"} <= set(kept.read_text().splitlines()), said.text
     said.has("*1 snapshot generated.*", "*1 passed*")
+
+
+@pytest.mark.parametrize("words", [["-n2"], ["--collect-only"], ["-k", "nothing"]])
+def test_snapshots_of_tests_that_one_pytest_inside_has_not_run_are_left_alone(stage: Stage, words: list[str]) -> None:
+    stage.move("snapshots", PYTEST, "syrupy>=5")
+    stage.share("syrupy")
+    stage.lay(SNAPSHOTS)
+    kept = stage.folder / "__snapshots__" / "test_a.ambr"
+
+    said = stage.inside("--snapshot-update", *words)
+
+    names = {line.removeprefix("# name: ") for line in kept.read_text().splitlines() if line.startswith("# name")}
+    assert {"TestC.test_c", "test_a", "test_unused"} <= names, said.text
+    assert ("test_b" in names) == (words == ["-n2"]), said.text
+
+
+@pytest.mark.parametrize("where", ["option", "setting"])
+def test_a_plugin_that_only_the_environment_has_is_given_its_options(stage: Stage, where: str) -> None:
+    stage.move("random", PYTEST, "pytest-randomly>=4")
+    stage.lay({"test_a.py": "".join(f"def test_{n}(): pass\n" for n in range(8))})
+    alone = stage.alone("-v", "--randomly-seed=7", "-p", "no:cacheprovider")
+    if where == "setting":
+        stage.lay({"pytest.ini": "[pytest]\nenvbuild_args = --randomly-seed=7\n"})
+
+    said = stage.inside("-v", *(["--envbuild-args=--randomly-seed=7"] if where == "option" else []))
+
+    shown = [line for line in alone.plain if "PASSED" in line]
+    assert [line for line in said.plain if "PASSED" in line] == shown
+    assert len(shown) == 8
+    said.has(f"envbuild: {stage.label}: Using --randomly-seed=7", "*test_a.py::*")
+
+
+@pytest.mark.parametrize("words", [[], ["-n2"]])
+def test_what_a_plugin_inside_says_at_the_top_is_said_once(stage: Stage, words: list[str]) -> None:
+    stage.move("random", PYTEST, "pytest-randomly>=4")
+    stage.lay({"test_a.py": "".join(f"def test_{n}(): pass\n" for n in range(8))})
+
+    said, quiet = stage.inside(*words), stage.inside("-q", *words)
+
+    # Each process of pytest-xdist has to have the same order, which only the environment's plugin gives.
+    assert (said.outcomes, quiet.code) == ({"passed": 8}, 0), said.text
+    assert said.text.count("--randomly-seed=") == 1
+    assert "randomly" not in quiet.text
+    assert not [line for line in said.text.splitlines() if line.startswith("envbuild: ") and "rootdir" in line]
+
+
+def test_a_plugin_that_goes_wrong_in_silence_outside_is_refused(stage: Stage) -> None:
+    stage.move("chosen", PYTEST, "pytest-testmon>=2.1")
+    stage.share("testmon", "pytest_testmon")
+    stage.lay({"test_a.py": "def test_a(): pass\n"})
+
+    said = stage.inside("--testmon")
+
+    assert said.code == 4
+    assert "--testmon: it does not see what tests inside environments do" in said.err
 
 
 def test_a_test_that_takes_too_long_is_interrupted_inside_even_if_the_plugin_is_outside_too(stage: Stage) -> None:

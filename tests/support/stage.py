@@ -128,6 +128,16 @@ class Stage:
                 (shared / each.name).symlink_to(each)
         self.monkeypatch.setenv("PYTHONPATH", str(shared))
 
+    def install_outside(self, name: str, source: str) -> None:
+        """Have pytest outside find a plugin that no environment has, as if it were installed."""
+        folder = self.folder.with_name(f"{self.folder.name}-outside")
+        described = folder / f"{name}-1.dist-info"
+        described.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(source, encoding="utf-8")
+        (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n", encoding="utf-8")
+        (described / "entry_points.txt").write_text(f"[pytest11]\n{name} = {name}\n", encoding="utf-8")
+        self.monkeypatch.setenv("PYTHONPATH", str(folder))
+
     def bare(self, version: str) -> Path:
         """The definition of an environment with that Python and nothing else."""
         return self.park.write(f"bare{version}.yml", f'python: "{version}"\n')

@@ -5,20 +5,20 @@ A plugin is known by the package that it comes from, as that is the same on both
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from envbuild.pytest_plugin.nodes import InsideTest
 
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.inside import Inside
 
 _AT_EASE = frozenset(("_pytest", "xdist", "envbuild"))
-"""Packages that do nothing amiss to stand-ins, nor put them in order, but for `_ORDERING`."""
-
-_ORDERING = ("failedfirst", "newfirst")
-"""pytest's own options that put tests in order, which are heeded outside alone."""
+"""Packages of plugins that know what to do with stand-ins, such as putting those first that failed."""
 
 _REFUSED = {
     "testmon": "it does not see what tests inside environments do: --envbuild-skip-passed is for that",
@@ -52,17 +52,74 @@ def refuse(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--{option}: {reason}")
 
 
-def has_order_of_its_own(config: pytest.Config, inside: Inside) -> bool:
-    """Whether anything out here may put tests in an order that the environment's own pytest does not give them.
+@contextmanager
+def order_left_inside(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """While hooks are called with ``items``, leave the order of tests to plugins inside, which know what they are.
 
-    A plugin that both have orders tests inside already, where it knows what they are.
+    What a plugin out here does to the order counts only for tests in environments that do not have the plugin.
     """
-    if any(config.getoption(option, False) for option in _ORDERING):
-        return True
-    hooks = config.hook.pytest_collection_modifyitems.get_hookimpls()
-    return any(
-        not _is_conftest(each.plugin) and package(each.plugin) not in _AT_EASE | inside.plugins for each in hooks
-    )
+    hooks: list[Any] = [
+        each
+        for each in config.hook.pytest_collection_modifyitems.get_hookimpls()
+        if package(each.plugin) not in _AT_EASE
+    ]
+    before = [each.function for each in hooks]
+    for each in hooks:
+        each.function = _Keeping(each, items)
+    try:
+        yield
+    finally:
+        for each, function in zip(hooks, before, strict=True):
+            each.function = function
+
+
+class _Keeping:
+    """A hook that leaves tests in their order; of one that wraps others, the steps before and after them.
+
+    :param hook: as pluggy has it.
+    """
+
+    def __init__(self, hook: Any, items: list[pytest.Item]) -> None:
+        self._plugin = hook.plugin
+        self._wraps = hook.wrapper or hook.hookwrapper
+        self._call = hook.function
+        self._steps: Any = None
+        self._items = items
+
+    def __call__(self, *args: Any) -> Any:
+        if self._wraps:
+            self._steps = self._call(*args)
+            return self
+        return self._kept(self._call, *args)
+
+    def __next__(self) -> Any:
+        return self._kept(next, self._steps)
+
+    def send(self, value: Any) -> Any:
+        return self._kept(self._steps.send, value)
+
+    def throw(self, error: BaseException) -> Any:
+        return self._steps.throw(error)
+
+    def close(self) -> None:
+        self._steps.close()
+
+    def _kept(self, function: Callable[..., Any], *args: Any) -> Any:
+        before = {item: position for position, item in enumerate(self._items)}
+        try:
+            return function(*args)
+        finally:
+            places: dict[Inside, list[int]] = {}
+            for place, item in enumerate(self._items):
+                if isinstance(item, InsideTest) and item in before and self._is_in(item.inside):
+                    places.setdefault(item.inside, []).append(place)
+            for found in places.values():
+                ordered = sorted((self._items[place] for place in found), key=before.__getitem__)
+                for place, item in zip(found, ordered, strict=True):
+                    self._items[place] = item
+
+    def _is_in(self, inside: Inside) -> bool:
+        return _is_conftest(self._plugin) or package(self._plugin) in inside.plugins
 
 
 def _is_conftest(plugin: object) -> bool:

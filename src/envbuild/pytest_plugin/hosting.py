@@ -269,11 +269,15 @@ class Hosting:
             return PerhapsModule.from_parent(parent, path=module_path)
         return None
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> Generator[None, Any, Any]:
         """Have tests run where their marks say, and leave out what is not wanted."""
         self.place(session, items)
         selection.deselect(self.config, items)
+        with company.order_left_inside(self.config, items):
+            return (yield)
 
     def _is_elsewhere(self, item: pytest.Item) -> bool:
         """Whether a test that was collected here has no mark, and runs where all do."""
@@ -288,8 +292,8 @@ class Hosting:
         for inside in self.insides.values():
             places = [place for place, each in enumerate(items) if getattr(each, "inside", None) is inside]
             found: list[Any] = [items[place] for place in places]
-            is_reordered = any(one.position > other.position for one, other in pairwise(found))
-            if is_reordered and company.has_order_of_its_own(self.config, inside):
+            if any(one.position > other.position for one, other in pairwise(found)):
+                # A plugin out here has put them in an order of its own.
                 continue
             ordered = sorted(found, key=inside.place)
             for place, each in zip(places, ordered, strict=True):
