@@ -240,6 +240,19 @@ def test_another_environment_or_other_options_have_all_tests_run(suite: Suite) -
     assert suite.plain(code=0) == set()
 
 
+def test_options_that_only_the_environment_knows_count(suite: Suite) -> None:
+    option = "import only_inside\ndef pytest_addoption(parser): parser.addoption('--level')\n"
+    package = "[project]\nname = 'only-inside'\nversion = '1'\n[build-system]\nrequires = ['hatchling']\n"
+    package += "build-backend = 'hatchling.build'\n"
+    suite.write({"conftest.py": option, "test_a.py": "def test_a(): pass\n", "requirements.txt": "./package\n"})
+    suite.write({"package/pyproject.toml": package, "package/only_inside.py": ""})
+
+    ran = [suite.run("test_a.py", *words, code=0) for words in (["--level=1"], ["--level=1"], ["--level=2"])]
+    ran += [suite.run("test_a.py", "--level=2", "--envbuild-args=-W error", code=0) for _ in range(2)]
+
+    assert ran == [{"test_a"}, set(), {"test_a"}, {"test_a"}, set()]
+
+
 def test_tests_that_need_one_another_or_start_processes_are_always_run(suite: Suite) -> None:
     tests = """
         import json, multiprocessing, os, subprocess, sys

@@ -172,10 +172,11 @@ def test_a_plugin_that_goes_wrong_in_silence_outside_is_refused(stage: Stage) ->
     stage.share("testmon", "pytest_testmon")
     stage.lay({"test_a.py": "def test_a(): pass\n"})
 
-    said = stage.inside("--testmon")
+    said = stage.inside("--testmon-nocollect")
 
     assert said.code == 4
-    assert "--testmon: it does not see what tests inside environments do" in said.err
+    assert "--testmon-nocollect: pytest-testmon does not see what tests inside environments depend on" in said.err
+    assert stage.inside("--testmon", "--no-testmon").code == 0
 
 
 def test_a_test_that_takes_too_long_is_interrupted_inside_even_if_the_plugin_is_outside_too(stage: Stage) -> None:

@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 _AT_EASE = frozenset(("_pytest", "xdist", "envbuild"))
 """Packages of plugins that know what to do with stand-ins, such as putting those first that failed."""
 
-_REFUSED = {
-    "testmon": "it does not see what tests inside environments do: --envbuild-skip-passed is for that",
-}
-"""Options of plugins that go wrong with stand-ins in silence, and what is to be known of them."""
+_TESTMON = ("testmon", "testmon_noselect", "testmon_nocollect", "testmon_forceselect", "tmnet")
+"""The options of pytest-testmon, which would take it that stand-ins depend on nothing, and leave them out."""
 
 
 def package(plugin: object) -> str:
@@ -43,13 +41,16 @@ def packages(config: pytest.Config) -> frozenset[str]:
 
 
 def refuse(config: pytest.Config) -> None:
-    """See to it that no plugin is asked for what it cannot do where tests run in environments.
+    """See to it that no plugin is asked for what goes wrong in silence where tests run in environments.
 
     :raises UsageError: one is.
     """
-    for option, reason in _REFUSED.items():
-        if config.getoption(option, False):
-            raise pytest.UsageError(f"--{option}: {reason}")
+    asked = [option for option in _TESTMON if config.getoption(option, False)]
+    if asked and not config.getoption("no-testmon", False):
+        raise pytest.UsageError(
+            f"--{asked[0].replace('_', '-')}: pytest-testmon does not see what tests inside environments depend on; "
+            "--envbuild-skip-passed is for that"
+        )
 
 
 @contextmanager

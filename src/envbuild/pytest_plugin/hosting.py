@@ -102,7 +102,6 @@ class Hosting:
                 files=files,
                 limit=limit or None,
             )
-            self.insides[spec].passed = self.passed
             self.insides[spec].begin()
         return self.insides[spec]
 

@@ -23,7 +23,6 @@ from envbuild.pytest_plugin.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
     from envbuild.pytest_plugin.nodes import InsideTest
-    from envbuild.pytest_plugin.passed import Passed
     from envbuild.pytest_plugin.starting import Starter
 
     Following = InsideTest | None | Literal["more"]
@@ -72,7 +71,6 @@ class Inside:
         self.plugins: frozenset[str] = frozenset()
         self.headings: list[tuple[str, str]] = []
         self.summaries: list[str] = []
-        self.passed: Passed | None = None
         self._limit = limit
         # A debugger's prompt comes when all before it has been told.
         is_debugged = config.getoption("usepdb", False) or config.getoption("trace", False)
@@ -369,8 +367,8 @@ class Inside:
                 raise WorkerLost(f"{text}\n(with --envbuild-args: {shlex.join(added)})" if added else text)
             case ["failed", text]:
                 raise WorkerLost(f"pytest cannot go on there: {text}")
-            case _ if self.passed is not None:
-                self.passed.hear(self, message)
+            case _ if self._starter.passed is not None:
+                self._starter.passed.hear(self, message)
 
     def kill(self) -> None:
         """End the worker at once."""

@@ -124,10 +124,9 @@ class Starter:
         :param ignored: files that are not to be collected.
         :raises EnvbuildError: it cannot be started, or there is no pytest for it.
         """
-        worker, passed = (
-            self._early.pop(environment.label) if environment.label in self._early else self._worker(environment)
-        )
-        message = self._message(files, ignored, passed)
+        early = self._early.pop(environment.label) if environment.label in self._early else None
+        worker, descriptors = early or self._worker(environment)
+        message = self._message(files, ignored, descriptors)
         if self.passed is not None:
             known = {**message["options"], _INSIDE_ONLY: [*self.passed_on, *self.added]}
             message["seen"] = self.passed.seen(environment, known)
@@ -140,7 +139,7 @@ class Starter:
         # Without the plugin for it there is no such option.
         heard = getattr(self.options, "capture", "no") != "fd"
         # With what wraps it, the process may be anywhere; ours has no descriptors there.
-        passed = (os.dup(1),) if heard and not wrapper else ()
+        descriptors = (os.dup(1),) if heard and not wrapper else ()
         try:
             worker = Worker(
                 [*wrapper, environment.interpreter],
@@ -149,11 +148,11 @@ class Starter:
                 environment.lent,
                 secrets=environment.masked,
                 heard=heard,
-                passed=passed,
+                passed=descriptors,
             )
-            return worker, passed
+            return worker, descriptors
         finally:
-            for descriptor in passed:
+            for descriptor in descriptors:
                 os.close(descriptor)
 
     @cached_property
@@ -167,7 +166,9 @@ class Starter:
             raise pytest.UsageError(f"--envbuild-wrapper: there is no program {found[0]!r}")
         return found
 
-    def _message(self, files: Sequence[str] | None, ignored: Sequence[str], passed: Sequence[int]) -> dict[str, Any]:
+    def _message(
+        self, files: Sequence[str] | None, ignored: Sequence[str], descriptors: Sequence[int]
+    ) -> dict[str, Any]:
         config = self.config
         invoked = config.invocation_params.dir
         plugins = list(config.option.plugins or ())
@@ -191,7 +192,7 @@ class Starter:
             "encoding": sys.stdout.encoding,
             "pause": bool(config.getoption("maxfail") or config.getoption("stepwise", False)),
             "at_once": at_once(config),
-            "stdout": passed[0] if passed else None,
+            "stdout": descriptors[0] if descriptors else None,
             "terminal": terminal.PATH if self.can_debug else None,
             "wrapped": bool(self._wrapper),
             "coverage": self._coverage(),

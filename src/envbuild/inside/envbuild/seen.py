@@ -464,13 +464,23 @@ class Seen:
 
 
 class Watcher:
-    """The plugin of the pytest inside that says what belongs together; its methods are pytest's hooks."""
+    """The plugin of the pytest inside that says what belongs together; its methods are pytest's hooks.
+
+    :param pytest: which pytest that is.
+    """
 
     # ruff: noqa: D102, SLF001  what a hook is for, pytest says; there is no other way to see who calls
 
-    def __init__(self, seen, say):
+    order = {
+        "pytest_make_collect_report": {"hookwrapper": True, "tryfirst": True},
+        "pytest_runtest_protocol": {"hookwrapper": True, "tryfirst": True},
+        "pytest_fixture_setup": {"tryfirst": True},
+    }
+
+    def __init__(self, seen, say, pytest):
         self.seen = seen
         self.say = say
+        self.pytest = pytest
         self.numbers = {}
         self.bases = {}
         self.chains = {}
@@ -491,8 +501,10 @@ class Watcher:
                 self.bases[key] = self.seen.base(key, self.chains[key])
                 sets.append(self.seen.numbered(self.bases[key]))
             of.append(indexes[key])
-        plugins = {"%s %s" % (each.project_name, each.version) for _, each in _plugins(config)}
-        self.say("bases", {"sets": sets, "of": of, "plugins": sorted(plugins)})
+        plugins = {
+            "%s %s" % (each.project_name, each.version) for _, each in config.pluginmanager.list_plugin_distinfo()
+        }
+        self.say("bases", {"sets": sets, "of": of, "plugins": [self.pytest, *sorted(plugins)]})
 
     def _key(self, item):
         key = getattr(item, "path", None) or item.fspath, item.parent
@@ -546,20 +558,11 @@ def watching(say, root, ignored):
     import pytest
 
     seen = Seen(Places(root, ignored), say)
-    wrapper = pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    Watcher.pytest_make_collect_report = wrapper(Watcher.pytest_make_collect_report)
-    Watcher.pytest_runtest_protocol = wrapper(Watcher.pytest_runtest_protocol)
-    Watcher.pytest_fixture_setup = pytest.hookimpl(tryfirst=True)(Watcher.pytest_fixture_setup)
+    for name, options in Watcher.order.items():
+        setattr(Watcher, name, pytest.hookimpl(**options)(getattr(Watcher, name)))
     say("watching")
     seen.watch()
-    return Watcher(seen, say)
-
-
-def _plugins(config):
-    import pytest
-
-    own = type("Pytest", (), {"project_name": "pytest", "version": getattr(pytest, "__version__", "")})
-    return [(None, own), *config.pluginmanager.list_plugin_distinfo()]
+    return Watcher(seen, say, "pytest %s" % pytest.__version__)
 
 
 def _codes(function):

@@ -64,7 +64,6 @@ _PLAIN = frozenset(
 )
 """What every report of a test has; what else there is was put there by a plugin."""
 
-
 _RUN_TO_THE_END = (0, 1, 5)
 """How pytest ends when nothing has kept it from running tests: all passed, some did not, there were none."""
 
@@ -130,7 +129,7 @@ def main():
         asked = message[1]
         _settle(asked)
         watcher = _watching(line, asked.get("seen"))
-        measured = _measuring(asked.get("coverage"))
+        measured = _measuring(asked["coverage"])
         _test(line, asked, watcher)
     except BaseException:  # noqa: BLE001  whatever it is, only the other side can tell anybody
         line.send("failed", _last_traceback())
@@ -153,10 +152,10 @@ def _prepare(message):
 def _settle(asked):
     """Be where the tests are to run, with the path that pytest has there."""
     os.chdir(asked["directory"])
-    if asked.get("stdout") is not None:
+    if asked["stdout"] is not None:
         os.dup2(asked["stdout"], 1)
         sys.stdout.reconfigure(line_buffering=True)
-    elif asked.get("terminal"):
+    elif asked["terminal"]:
         _redirect(asked["terminal"], 1)
     sys.path[:0] = asked["path"]
     sys.dont_write_bytecode = asked["dont_write_bytecode"]
@@ -233,19 +232,9 @@ def _test(line, asked, watcher):
     import pytest
     from _pytest.config import UsageError, get_config
 
-    # What others set up comes first, what they make of the tests last.
-    Worker.pytest_configure = pytest.hookimpl(trylast=True)(Worker.pytest_configure)
-    for name in ("pytest_runtest_setup", "pytest_runtest_call", "pytest_runtest_teardown"):
-        setattr(Worker, name, pytest.hookimpl(tryfirst=True)(getattr(Worker, name)))
-    Worker.pytest_runtestloop = pytest.hookimpl(tryfirst=True)(Worker.pytest_runtestloop)
-    Worker.pytest_collectreport = pytest.hookimpl(hookwrapper=True)(Worker.pytest_collectreport)
-    Worker.pytest_sessionfinish = pytest.hookimpl(hookwrapper=True, tryfirst=True)(Worker.pytest_sessionfinish)
-    _Last.pytest_collection_modifyitems = pytest.hookimpl(hookwrapper=True, tryfirst=True)(
-        _Last.pytest_collection_modifyitems
-    )
-    _Last.pytest_collection_finish = pytest.hookimpl(tryfirst=True)(_Last.pytest_collection_finish)
-    _Last.pytest_configure = pytest.hookimpl(trylast=True)(_Last.pytest_configure)
-    _Last.pytest_sessionstart = pytest.hookimpl(trylast=True)(_Last.pytest_sessionstart)
+    for plugin in (Worker, _Last):
+        for name, options in plugin.order.items():
+            setattr(plugin, name, pytest.hookimpl(**options)(getattr(plugin, name)))
     args = [*asked["args"]]
     config = get_config(args)
     worker = Worker(line, asked)
@@ -333,8 +322,8 @@ _ONLY_OUTSIDE = (
 )
 
 
-class _Terminal(io.TextIOBase):
-    """The terminal, which is on the other side."""
+class _Outside(io.TextIOBase):
+    """What plugins write to where they look for the terminal, which is on the other side."""
 
     def __init__(self, line, encoding):
         self._line = line
@@ -384,6 +373,13 @@ class _Unheard:
 class _Last:
     """Comes when all other plugins have set themselves up, some of which put their own terminal reporter in place."""
 
+    order = {
+        "pytest_configure": {"trylast": True},
+        "pytest_sessionstart": {"trylast": True},
+        "pytest_collection_modifyitems": {"hookwrapper": True, "tryfirst": True},
+        "pytest_collection_finish": {"tryfirst": True},
+    }
+
     def __init__(self, worker, watcher):
         self._worker = worker
         self._watcher = watcher
@@ -414,10 +410,21 @@ class Worker:
 
     # ruff: noqa: D102  what a hook is for, pytest says
 
+    # What others set up comes first, what they make of the tests last.
+    order = {
+        "pytest_configure": {"trylast": True},
+        "pytest_collectreport": {"hookwrapper": True},
+        "pytest_runtestloop": {"tryfirst": True},
+        "pytest_runtest_setup": {"tryfirst": True},
+        "pytest_runtest_call": {"tryfirst": True},
+        "pytest_runtest_teardown": {"tryfirst": True},
+        "pytest_sessionfinish": {"hookwrapper": True, "tryfirst": True},
+    }
+
     def __init__(self, line, asked):
         self.line = line
         self.asked = asked
-        self.terminal = Terminal(asked.get("terminal"))
+        self.terminal = Terminal(asked["terminal"])
         self.config = None
         self.session = None
         self.reporter = None
@@ -455,7 +462,7 @@ class Worker:
             writer.fullwidth = self.asked["width"]
             writer.hasmarkup = self.asked["markup"]
             if self.asked["stdout"] is None and not getattr(config.option, "usepdb", False):
-                writer._file = _Terminal(self.line, self.asked["encoding"])  # noqa: SLF001
+                writer._file = _Outside(self.line, self.asked["encoding"])  # noqa: SLF001
             config.pluginmanager.unregister(reporter)
             config.pluginmanager.register(_Unheard(reporter), "terminalreporter")
 
