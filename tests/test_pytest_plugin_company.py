@@ -153,9 +153,10 @@ def test_a_plugin_that_only_the_environment_has_is_given_its_options(stage: Stag
     said.has(f"envbuild: {stage.label}: Using --randomly-seed=7", "*test_a.py::*")
 
 
+@pytest.mark.parametrize("own", [PYTEST, "pytest==7.4.4"])
 @pytest.mark.parametrize("words", [[], ["-n2"]])
-def test_what_a_plugin_inside_says_at_the_top_is_said_once(stage: Stage, words: list[str]) -> None:
-    stage.move("random", PYTEST, "pytest-randomly>=4")
+def test_what_a_plugin_inside_says_at_the_top_is_said_once(stage: Stage, words: list[str], own: str) -> None:
+    stage.move(f"random-{own}", own, "pytest-randomly>=3")
     stage.lay({"test_a.py": "".join(f"def test_{n}(): pass\n" for n in range(8))})
 
     said, quiet = stage.inside(*words), stage.inside("-q", *words)

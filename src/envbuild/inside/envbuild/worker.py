@@ -720,7 +720,8 @@ def _package(plugin):
 
 def _by_others(config, name):
     """For each plugin with a hook, but for pytest's own, in the order of calls: what it is, and what calls it alone."""
-    hook = getattr(config.hook, name)
+    # In config.hook some older pytests have functions in the place of hooks.
+    hook = getattr(config.pluginmanager.hook, name)
     for each in reversed(hook.get_hookimpls()):
         if _package(each.plugin) != "_pytest":
             others = [plugin for plugin in config.pluginmanager.get_plugins() if plugin is not each.plugin]
