@@ -668,6 +668,23 @@ def test_a_lock_of_an_earlier_commit_will_do(desk: Desk, index: Index, git: Git)
     assert desk.left_behind() == sorted(f"images/{each['id'][7:]}" for each in result["steps"])
 
 
+def test_a_lock_of_an_earlier_commit_that_is_not_utf8_is_refused(desk: Desk, index: Index, git: Git) -> None:
+    simple(index, "ant")
+    desk.requirements("ant==1.0", index=index)
+    desk.envbuild("lock")
+    lock = desk.folder / "pylock.toml"
+    text = lock.read_bytes()
+    lock.write_bytes(text.replace(b'created-by = "envbuild"', 'created-by = "herr müller"'.encode("latin-1")))
+    git(desk.folder, "init", "-q")
+    git(desk.folder, "add", ".")
+    git(desk.folder, "commit", "-qm", "first")
+    lock.write_bytes(text)
+
+    said = desk.refused("bisect", "pylock.toml@HEAD", "pylock.toml", *check(desk, "True")).err
+
+    assert "pylock.toml: not UTF-8: byte 0xfc in line 3" in said
+
+
 # Answers that cannot be relied on
 
 

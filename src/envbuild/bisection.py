@@ -346,7 +346,7 @@ def _of_revision(
 ) -> tuple[Definition, Lock]:
     """The lock that a file held in a commit; a definition of that commit may name files that are not there now."""
     file = scratch / path.name
-    file.write_text(git.content_at(path, revision), encoding="utf-8")
+    file.write_bytes(git.content_at(path, revision))
     project = open_spec(str(file), workspace)
     if not project.definition.pylock:
         raise LockError(f"{path} is no lock", hint=f"name the lock that goes with it: pylock.toml@{revision}")
