@@ -307,7 +307,9 @@ class Watch:
 
     def _pass_on(self, number: int, _frame: object) -> None:
         if self.collecting and number in _STOPS:
-            raise KeyboardInterrupt
+            from envbuild.errors import Stopped
+
+            raise Stopped(number)
         if self.handle is None:
             self._early.append(number)
         elif number not in _STOPS:
@@ -421,7 +423,8 @@ def see_through(
     :param limit: after so many seconds the run is stopped, and may take ``grace`` more to end, by default `GRACE`.
     :param keep: take its outputs into the store; otherwise they just stay in its folder.
     :param complete: what is still to be done for a run that has done its work.
-    :returns: what `layout.END` holds; ``overdue`` is among it where the run was stopped because of ``limit``.
+    :returns: what `layout.END` holds; ``overdue`` is among it where the run was stopped because of ``limit``, else
+        ``stopped_by``, the signal, where somebody has stopped it.
     :raises EnvbuildError: the target lost the run, or its outputs could not be kept; that is recorded.
     """
     waited_for = announced
@@ -488,6 +491,8 @@ def _finish(
     end = end_of("Canceled" if stopped else "Failed" if code else "Completed", code, "", seconds)
     if watch.overdue:
         end["overdue"] = True
+    elif stopped:
+        end["stopped_by"] = stopped
     failure = None
     folder.take_outputs()
     if keep and os.listdir(os.path.join(folder.path, layout.OUTPUTS)):
