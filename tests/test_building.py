@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -129,6 +130,46 @@ def test_building_leaves_nothing_in_a_local_project(desk: Desk) -> None:
 
     with guarded(desk.folder / "lib"):
         desk.build()
+
+
+def test_what_envbuild_writes_to_in_a_local_project_is_no_part_of_it(desk: Desk) -> None:
+    desk.lay(project("lib", "1.0"))
+    desk.write("envbuild.yml", "pip: ['-e .']\n")
+    desk.write("x.py", "import lib\n")
+
+    def redirected(name: str, *words: str) -> str:
+        file = desk.folder / name
+        with file.open("w") as out:
+            command = [sys.executable, "-m", "envbuild", *words]
+            done = subprocess.run(command, cwd=desk.folder, env=desk.environment, stdout=out, stderr=out, check=False)
+        said = file.read_text()
+        file.unlink()
+        assert done.returncode == 0, said
+        return said
+
+    first = redirected("log.txt", "run", "x.py")
+    again, other = redirected("log.txt", "run", "x.py"), redirected("other.txt", "run", "x.py")
+
+    ids = {line for said in (first, again, other) for line in said.splitlines() if line.startswith("environment")}
+    assert len(ids) == 1
+    assert "Building" in first
+    assert "Building" not in again + other
+    assert desk.identity() in ids.pop()
+
+
+def test_what_another_process_writes_to_in_a_local_project_is_named(desk: Desk) -> None:
+    grows = "import pathlib\n\npathlib.Path(ROOT, 'grown.txt').write_text('x')\n".replace(
+        "ROOT", repr(str(desk.folder))
+    )
+    files = project("lib", "1.0")
+    backend = next(path for path in files if "build_wheel" in files[path])
+    desk.lay({**files, backend: grows + files[backend]})
+    desk.write("envbuild.yml", "pip: ['-e .']\n")
+
+    said = desk.refused("build").err
+
+    assert "a local project was edited while it was built: grown.txt" in said
+    assert ".envbuildignore" in said
 
 
 def test_what_a_local_project_depends_on_may_be_told_by_its_backend(desk: Desk, index: Index) -> None:

@@ -13,7 +13,7 @@ from support.conda_definition import asks
 from support.conda_packages import Packed, package
 from support.desk import Desk
 
-from envbuild import Digest, Package
+from envbuild import Definition, Digest, Package
 from envbuild_conda import linking, sound
 from envbuild_conda.engine import EngineFailed
 
@@ -230,9 +230,10 @@ def test_only_python_brings_python(desk: Desk, own: Channel, name: str) -> None:
 
 def test_what_rattler_says_as_it_breaks_down_is_told_in_a_line() -> None:
     said = "rattler ended without an answer\nthread '<unnamed>' panicked at lib.rs:132:9:\nAll paths must be relative\n"
-    failure = linking.failure(EngineFailed("Died", said))
+    failure = linking.failure(EngineFailed("Died", said), Definition())
     assert str(failure) == "the lock or a package is damaged: All paths must be relative"
-    assert str(linking.failure(EngineFailed("PanicException", "rust future panicked"))).endswith("rust future panicked")
+    failure = linking.failure(EngineFailed("PanicException", "rust future panicked"), Definition())
+    assert str(failure).endswith("rust future panicked")
 
 
 def _retell(own: Channel, filename: str | None = None, **told: object) -> None:

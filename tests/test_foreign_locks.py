@@ -302,7 +302,9 @@ def test_the_plain_md5_is_checked_where_there_is_nothing_better(is_served: bool,
         assert there.build("explicit.txt").python(CODE) == "2.0 1.0"
         # What is unpacked already is no reason to take the wrong bytes.
         there.write("explicit.txt", text.replace(almanac.md5, "1" * 32))
-        assert "almanac" in there.refused("build", "explicit.txt").err
+        said = there.refused("build", "explicit.txt").err
+        assert "almanac" in said
+        assert "have the tool that made explicit.txt make it again" in said
 
 
 def test_our_own_lock_without_its_definition_has_its_conda_packages_too(asked: Desk) -> None:
@@ -394,6 +396,18 @@ name = "demo"
 version = "1.0"
 {artifact}
 """
+
+
+def test_another_tools_lock_with_a_wrong_digest_is_for_that_tool_to_mend(desk: Desk, index: Index) -> None:
+    made = DEMO["1.0"]
+    place = f'url = "{index.url}/files/{made.filename}", hashes = {{sha256 = "{"0" * 64}"}}'
+    desk.write("pylock.toml", FOREIGN.format(artifact=f"wheels = [{{{place}}}]"))
+
+    said = desk.refused("build", "pylock.toml").err
+
+    assert "not the one that was locked" in said
+    assert "have the tool that made pylock.toml make it again" in said
+    assert "--upgrade" not in said
 
 
 def test_another_tools_lock_goes_from_workspace_to_workspace_in_a_bundle(desk: Desk, index: Index) -> None:

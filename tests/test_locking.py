@@ -156,7 +156,9 @@ def test_a_day_cannot_be_kept_with_an_index_that_tells_no_times(desk: Desk, inde
     index.bare = True
     desk.requirements("demo", index=index)
 
-    assert "exclude-newer" in desk.refused("lock", "--as-of", "2026-06-30").err
+    said = desk.refused("lock", "--as-of", "2026-06-30").err
+    assert "nothing satisfies the definition as of 2026-06-30" in said
+    assert "the newest demo that is asked for is 2.0, and its index does not tell of which day it is" in said
 
 
 def test_what_is_locked_stays_when_a_requirement_is_added(desk: Desk, index: Index) -> None:
@@ -212,6 +214,17 @@ def test_as_of_a_day_later_releases_do_not_count(desk: Desk, index: Index) -> No
     assert versions(desk.lock("--upgrade", "--as-of", "2026-01-15"))["demo"] == "2.0"
 
 
+def test_what_came_after_the_day_is_told_with_its_own_day(desk: Desk, index: Index) -> None:
+    desk.requirements("demo>=1.1", index=index)
+
+    said = desk.refused("lock", "--as-of", "2024-06-30").err
+
+    assert "nothing satisfies the definition as of 2024-06-30" in said
+    assert "the newest demo that is asked for is 2.0, of 2026-01-15" in said
+    assert "hint: say a later day with --as-of" in said
+    assert "exclude" not in said
+
+
 def test_a_file_behind_upgrade_is_no_package(desk: Desk, index: Index) -> None:
     desk.requirements("demo", index=index)
 
@@ -225,7 +238,9 @@ def test_the_day_stays_with_the_lock_until_everything_is_upgraded(desk: Desk, in
     desk.lock("--as-of", "2025-06-30")
 
     desk.requirements("demo", "up", index=index)
-    assert "helper" in desk.refused("lock").err
+    said = desk.refused("lock").err
+    assert "the newest helper that is asked for is 1.1, of 2026-01-15" in said
+    assert "'envbuild lock --upgrade' forgets that of a lock" in said
 
     assert versions(desk.lock("--upgrade")) == {"demo": "2.0", "helper": "1.1", "up": "1.0"}
 

@@ -733,6 +733,38 @@ def test_one_definition_by_two_names_is_one_and_two_of_one_environment_are_two(p
     assert names == ["test_where[one.yml]", "test_where[two.yml]"]
 
 
+def test_a_registered_name_and_a_folder_of_that_name_are_two(project: pytest.Pytester, away: Path) -> None:
+    tools, inner = project.mkdir("tools"), project.mkdir("inner")
+    environment(tools, "environment", away, WHERE="folder")
+    (tools / "environment.yml").rename(tools / "envbuild.yml")
+    registered = environment(away, "tools", away, WHERE="name")
+    subprocess.run([sys.executable, "-m", "envbuild", "env", "register", registered], check=True)
+    inner.joinpath("test_it.py").write_text(
+        "import os, pytest\n@pytest.mark.envbuild('tools')\ndef test_a(): assert os.environ['WHERE'] == 'folder'\n"
+        "def test_b(): assert os.environ['WHERE'] == 'name'\n"
+    )
+
+    os.chdir(inner)
+    result = run(project, "-v", "--rootdir=..", "--envbuild=tools")
+    named = run(project, "-v", "--rootdir=..", "--envbuild=tools", "test_it.py::test_b[tools]")
+
+    result.stdout.fnmatch_lines(["*::test_b[[]tools[]] PASSED*", "*::test_a[[]./tools[]] PASSED*"])
+    named.assert_outcomes(passed=1)
+
+
+def test_a_name_is_no_folder_of_the_current_one(project: pytest.Pytester, away: Path) -> None:
+    project.makeini("[pytest]\nenvbuild = tools\n")
+    registered = environment(away, "tools", away, WHERE="name")
+    subprocess.run([sys.executable, "-m", "envbuild", "env", "register", registered], check=True)
+    tools = project.mkdir("inner").joinpath("tools")
+    tools.mkdir()
+    environment(tools, "environment", away, WHERE="folder").rename(tools / "envbuild.yml")
+    tools.parent.joinpath("test_it.py").write_text("import os\ndef test_b(): assert os.environ['WHERE'] == 'name'\n")
+
+    os.chdir(tools.parent)
+    run(project, "--rootdir=..", "-c", "../tox.ini").assert_outcomes(passed=1)
+
+
 def test_the_option_wins_over_the_setting(project: pytest.Pytester) -> None:
     project.makeini("[pytest]\nenvbuild = two.yml\n")
     project.makepyfile("import os\ndef test_where(): assert os.environ['WHERE'] == 'one'")

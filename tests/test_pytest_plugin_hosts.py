@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import pytest
+from support.packages import project
 from support.stage import Stage
 
 SHARED = """
@@ -55,6 +57,21 @@ def test_one_build_is_enough_for_all_workers_of_xdist(stage: Stage) -> None:
 
     assert said.outcomes == {"passed": 6}, said.text
     assert said.text.count("Building") <= 1
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
+def test_where_pytest_writes_to_is_no_part_of_a_local_project(stage: Stage, workers: list[str]) -> None:
+    # Standard output, which grows with every line, is a file in the project's folder.
+    stage.lay(project("lib", "1.0"))
+    where = stage.folder.with_name(f"{stage.folder.name}-where")
+    noting = f"import sys, lib\ndef test_a():\n    open({str(where)!r}, 'a').write(sys.prefix)\n"
+    stage.lay({"fresh.txt": f"{stage.own.read_text()}-e .\n", "test_a.py": noting})
+
+    said = stage.pytest("--envbuild=fresh.txt", *workers)
+
+    assert said.outcomes == {"passed": 1}, said.text
+    (told,) = re.findall(r"fresh.txt  sha256:(\w+)", said.text)
+    assert told in where.read_text()
 
 
 def test_nothing_of_the_host_is_visible_inside(stage: Stage) -> None:

@@ -392,6 +392,24 @@ def test_a_program_that_is_not_there_is_named(place: Place) -> None:
     assert "no such script: missing.py" in place.refused("run", "missing.py")
 
 
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("a.py", "it is a file of the source folder: python a.py, or 'envbuild run a.py'"),
+        ("./a.py", "make it executable (chmod +x ./a.py), or name what is to run it: python ./a.py"),
+        ("a.sh", "it is a file of the source folder: ./a.sh once it is executable (chmod +x a.sh)"),
+        ("b.sh", "it is a file of the source folder: ./b.sh"),
+        ("./a.sh", "make it executable (chmod +x ./a.sh), or name what is to run it"),
+    ],
+)
+def test_a_file_that_is_no_command_is_told_how_to_run(own: Place, command: str, hint: str) -> None:
+    for name in ("a.py", "a.sh", "b.sh"):
+        (own.folder / name).write_text("")
+    (own.folder / "b.sh").chmod(0o755)
+
+    assert own.refused("run", "--", command).endswith(f"\nhint: {hint}\n")
+
+
 def test_a_notebook_is_no_script(place: Place) -> None:
     place.write("train.ipynb", '{"cells": [{"cell_type": "code", "execution_count": null}]}')
 
@@ -801,7 +819,8 @@ def test_runs_are_listed_newest_first_and_shown(own: Place) -> None:
     assert [each["exit_code"] for each in listed] == [4, 0]
     assert {"id", "status", "environment", "exit_code"} <= listed[0].keys()
     assert listed[0]["environment"].keys() == {"name", "version", "id", "definition_digest"}
-    assert own.do("runs", "list", "--status", "Failed", "--json").json == [listed[0]]
+    for spelling in ("Failed", "failed", "FAILED"):
+        assert own.do("runs", "list", "--status", spelling, "--json").json == [listed[0]]
     assert own.do("runs", "list", "--limit", "1", "--json").json == [listed[0]]
     text = own.do("runs", "list").text
     assert listed[0]["id"] in text

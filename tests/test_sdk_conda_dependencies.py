@@ -70,6 +70,39 @@ def test_unasked_it_is_the_python_of_this_interpreter_and_nothing_else() -> None
     assert asked.get_default_number_of_packages() == 0
 
 
+@pytest.mark.parametrize(
+    ("package", "said"),
+    [
+        ("numpy=>1", "conda has no '=>'; did you mean '>='?"),
+        ("conda-forge::numpy >1,=<2", "conda has no '=<'; did you mean '<='?"),
+        ("numpy<>1", "conda has no '<>'"),
+        ("numpy>=", "no version stands behind '>='"),
+    ],
+)
+def test_a_comparison_that_conda_does_not_know_is_refused_at_once(package: str, said: str) -> None:
+    asked = empty()
+
+    assert said in refused(asked.add_conda_package, package)
+    assert asked.as_dict().get("dependencies", []) == []
+
+
+@pytest.mark.parametrize(
+    "package", ["numpy=1=*_openblas", "numpy >=1, <2", "numpy>1|<0.5", "numpy=*", "numpy[version='>=1']", "numpy!=1.*"]
+)
+def test_every_comparison_of_condas_is_taken(package: str) -> None:
+    asked = empty()
+    asked.add_conda_package(package)
+
+    assert package in asked.as_dict()["dependencies"]
+
+
+def test_a_file_that_compares_wrongly_can_be_mended(tmp_path: Path) -> None:
+    asked = loaded(tmp_path, "dependencies: [numpy=>1]\n")
+    asked.remove_conda_package("numpy")
+
+    assert asked.as_dict()["dependencies"] == []
+
+
 def test_packages_may_come_in_an_array() -> None:
     class Text(str):
         """As numpy's texts are."""

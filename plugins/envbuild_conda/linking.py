@@ -42,7 +42,7 @@ def link(definition: Definition, lock: Lock, request: BuildRequest) -> None:
             progress=request.progress,
         )
     except engine.EngineFailed as error:
-        raise failure(error) from error
+        raise failure(error, definition) from error
     for clash in answer["clashes"]:
         request.progress.note(f"{clash}: one of them is there")
     write_meta(request.destination, packages, Path(answer["cache"]))
@@ -92,13 +92,13 @@ def _written(told: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def failure(error: engine.EngineFailed) -> BuildFailed | Damaged:
+def failure(error: engine.EngineFailed, definition: Definition) -> BuildFailed | Damaged:
     """What went wrong as packages were fetched and linked, in words for whoever builds."""
     said = str(error).strip()
     if error.kind == "Damaged" or "hash mismatch" in said.lower():
         return Damaged(
             f"a conda package is not the one that was locked\n{said}",
-            hint="somebody has replaced it: find out who, then lock again with --upgrade NAME",
+            hint=f"somebody has replaced it, or edited the lock: find out who, then {definition.relocking}",
         )
     if error.kind == "Missing":
         return BuildFailed(f"{said} is not there any more", hint="put it back, or lock again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from shlex import quote
 
 from envbuild import Image, RunHandle, RunRequest, TargetError, hookimpl
@@ -27,11 +28,25 @@ def run_target(run: RunRequest, image: Image) -> RunHandle | None:
             ) from error
         raise TargetError(
             f"no such program: {run.command[0]!r} is neither in the environment nor on PATH",
-            hint="is the package that brings it in the definition?",
+            hint=_of_file(run) or "is the package that brings it in the definition?",
         ) from error
     except OSError as error:
-        denied = isinstance(error, PermissionError) and (run.directory / run.command[0]).is_file()
         raise TargetError(
             f"{run.command[0]} cannot be started: {error.strerror}",
-            hint=f"make it executable (chmod +x {quote(run.command[0])}), or name what is to run it" if denied else "",
+            hint=_of_file(run) if isinstance(error, PermissionError) else "",
         ) from error
+
+
+def _of_file(run: RunRequest) -> str:
+    """How to run a file of the source folder, if the command names one that does not run by that alone."""
+    word, said = run.command[0], quote(run.command[0])
+    file = run.directory / word
+    if not file.is_file():
+        return ""
+    python = f"python {said}" if file.suffix == ".py" else ""
+    if "/" in word:
+        return f"make it executable (chmod +x {said}), or name what is to run it" + (python and f": {python}")
+    if python:
+        return f"it is a file of the source folder: {python}, or 'envbuild run {said}'"
+    executable = "" if os.access(file, os.X_OK) else f" once it is executable (chmod +x {said})"
+    return f"it is a file of the source folder: ./{said}{executable}"

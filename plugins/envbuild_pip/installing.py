@@ -135,7 +135,7 @@ def _fill(
     if unsafe:
         raise _unsafe(unsafe, replace(lock, packages=here), request)
     if code != 0:
-        raise _failure(_said(complaint), request)
+        raise _failure(_said(complaint), definition, request)
 
 
 @contextmanager
@@ -283,11 +283,11 @@ def _claiming(prefix: Path, file: Path) -> list[str]:
     return [each.parent.name.removesuffix(".dist-info") for each in records if wanted in each.read_text("utf-8")]
 
 
-def _failure(complaint: str, request: BuildRequest) -> BuildFailed | Damaged:
+def _failure(complaint: str, definition: Definition, request: BuildRequest) -> BuildFailed | Damaged:
     if _is_mismatch(complaint):
         return Damaged(
             f"an artifact is not the one that was locked\n{complaint}",
-            hint="somebody has replaced it: find out who, then lock again with --upgrade NAME",
+            hint=f"somebody has replaced it, or edited the lock: find out who, then {definition.relocking}",
         )
     if request.offline:
         return BuildFailed(f"not everything is cached\n{complaint}", hint="run it once without --offline")

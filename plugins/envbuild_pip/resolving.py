@@ -24,6 +24,12 @@ from envbuild_pip.uv import is_network_trouble, run_uv
 _LACKING = re.compile(r"Wheels are required for `([^`]+)`")
 """How uv names a package that it would have to build."""
 
+_TOO_NEW = re.compile(
+    r"`([^`]+)` was filtered by `exclude-newer`.* The latest version satisfying the requirement is v?"
+    r"([^\s,]*[^\s,.])(?:, published at (\d{4}-\d\d-\d\d))?"
+)
+"""How uv says that a package has versions that came after the day that is asked for."""
+
 _TRIES = 8
 """How often packages may turn out to need building before we give up; each try forbids it for more of them."""
 
@@ -80,7 +86,7 @@ def resolve(definition: Definition, platform: Platform, resolution: Resolution) 
         if found is not None:
             return found
         if not _is_for_want_of_wheels(complaint):
-            raise _failure(complaint)
+            raise _failure(complaint, definition)
         lacking = [canonicalize_name(name) for name in _LACKING.findall(complaint)]
         # What has a fitting wheel in another version is not even looked into: that would run its code.
         return _with_sources(call, allowed, {name for name in lacking if call.has_wheels(name)})
@@ -108,7 +114,7 @@ def _with_sources(call: _Compile, allowed: set[str], forbidden: set[str]) -> tup
                     hint="admit another version, or say that it may be built: envbuild lock "
                     + " ".join(f"--allow-source {name}" for name in sorted(forbidden)),
                 )
-            raise _failure(complaint)
+            raise _failure(complaint, call.definition)
         built = [each for each in found if each.artifact.kind == "sdist" and each.name not in allowed | forbidden]
         refused = {each.name for each in built if ":all:" not in allowed and call.passes_over_wheels(each)}
         if not refused:
@@ -121,16 +127,22 @@ def _with_sources(call: _Compile, allowed: set[str], forbidden: set[str]) -> tup
 
 
 def _without_hints(complaint: str) -> str:
-    """What uv said, without such advice as is in terms of its own command line."""
+    """What uv said, without such advice as is in terms of its own command line and settings."""
     said, *hints = complaint.split("\nhint:")
-    return "\nhint:".join([said, *(each for each in hints if "`--" not in each)]).rstrip()
+    told = []
+    for name, version, day in _TOO_NEW.findall(complaint):
+        when = f"of {day}" if day else "and its index does not tell of which day it is"
+        told.append(f"the newest {name} that is asked for is {version}, {when}")
+    said = said.replace("published after the exclude newer time", "published after the day that is asked for")
+    kept = [each for each in hints if "`--" not in each and "`exclude-newer" not in each]
+    return "\nhint:".join(["\n".join([said.rstrip(), *told]), *kept]).rstrip()
 
 
 def _is_for_want_of_wheels(complaint: str) -> bool:
     return "no usable wheels" in complaint or "Wheels are required" in complaint or "has no wheels" in complaint
 
 
-def _failure(complaint: str) -> ResolutionFailed:
+def _failure(complaint: str, definition: Definition) -> ResolutionFailed:
     if "Git operation failed" in complaint:
         return ResolutionFailed(
             f"a repository could not be fetched\n{complaint}", hint="check its address, and that git may read it"
@@ -145,7 +157,13 @@ def _failure(complaint: str) -> ResolutionFailed:
             f"not everything that is needed is cached\n{_without_hints(complaint)}",
             hint="run it once without --offline",
         )
-    return ResolutionFailed(f"nothing satisfies the definition\n{_without_hints(complaint)}")
+    told = _without_hints(complaint)
+    if definition.as_of and "exclude-newer" in complaint:
+        return ResolutionFailed(
+            f"nothing satisfies the definition as of {definition.as_of}\n{told}",
+            hint="say a later day with --as-of, or in the definition; 'envbuild lock --upgrade' forgets that of a lock",
+        )
+    return ResolutionFailed(f"nothing satisfies the definition\n{told}")
 
 
 class _Compile:

@@ -131,6 +131,13 @@ class Definition:
         return "/" in (self.interpreter or "") or any(place.startswith(("./", "../", "/")) for place in places)
 
     @property
+    def relocking(self) -> str:
+        """How its lock comes to hold what an artifact has become, in words for a hint."""
+        if self.pylock is None:
+            return "lock again with --upgrade NAME"
+        return f"have the tool that made {self.pylock.path or 'the lock'} make it again"
+
+    @property
     def sections(self) -> tuple[str, ...]:
         """The parts that some plugin has to take on, by the name of the field."""
         present = {

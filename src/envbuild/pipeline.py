@@ -407,8 +407,17 @@ def _sound(image: Image | None, lock: Lock) -> Image | None:
 def _check_unchanged(project: Project, lock: Lock, environment: Digest, workspace: Workspace, plugins: Plugins) -> None:
     """Local projects are measured before they are built; an edit in between would be in the wrong environment."""
     is_local = any(each.artifact.kind == "directory" for each in lock.packages)
-    if is_local and identify(project, lock, workspace, plugins) != environment:
-        raise BuildFailed("a local project was edited while it was built", hint="build again")
+    if not is_local:
+        return
+    now = identify(project, lock, workspace, plugins)
+    if now != environment:
+        changed = differences(workspace.document(environment).content, workspace.document(now).content)
+        # The last word of a place is the file's name; before it stand a plugin, a package, and what it says of it.
+        files = ", ".join(sorted({each.path[-1] for each in changed}))
+        raise BuildFailed(
+            f"a local project was edited while it was built: {files}",
+            hint="build again; what grows there and is no part of it is named in .envbuildignore, or lies elsewhere",
+        )
 
 
 def make_image(

@@ -18,9 +18,9 @@ from envbuild.errors import LockError, NotFound
 from envbuild.form import did_you_mean
 from envbuild.lock import Lock
 from envbuild.platform import Platform
+from envbuild.spec import NAME, may_be_registered
 from envbuild.workspace import Workspace
 
-_NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?::(?P<version>[0-9]+)|@(?P<label>[\w.-]+))?")
 _MAIN_LOCK = "pylock.toml"
 
 
@@ -171,7 +171,7 @@ def open_spec(spec: str, workspace: Workspace) -> Project:
             path, group = Path(before), after
     if path.exists():
         return _open_path(path, group)
-    if "/" in spec or path.suffix in (".txt", ".toml", ".yml", ".yaml", ".py", ".in", ".lock"):
+    if not may_be_registered(spec):
         raise NotFound(f"no such file: {spec}{_near(path)}")
     return open_registered(spec, workspace)
 
@@ -203,7 +203,7 @@ def open_registered(spec: str, workspace: Workspace) -> Project:
 
     :raises NotFound: it knows nothing of that kind.
     """
-    asked = _NAME.fullmatch(spec.removeprefix("sha256:"))
+    asked = NAME.fullmatch(spec.removeprefix("sha256:"))
     if asked is None:
         raise NotFound(f"{spec!r} is no file, no name and no id")
     if not spec.startswith("sha256:"):

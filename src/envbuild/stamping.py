@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from envbuild import git, layout, reading, snapshot
 from envbuild.project import for_platform
+from envbuild.source import writes_to
 from envbuild.warm import FORMAT, facts, facts_of, installation
 
 if TYPE_CHECKING:
@@ -111,7 +112,10 @@ def _shows_in_files(prepared: Prepared) -> bool:
     """Whether a change of what was asked for cannot but show in files."""
     # An interpreter that is somebody else's has to be asked; an id means what the workspace says.
     asked = prepared.project.id or prepared.locked.lock.is_observed
-    return not asked and not any(_uses_variables(each) for each in prepared.project.inputs)
+    if asked or any(_uses_variables(each) for each in prepared.project.inputs):
+        return False
+    # What this process writes to in a local project did not count, and does for the next one.
+    return not any(writes_to(each) for each in _local_projects(prepared))
 
 
 def _uses_variables(file: Path) -> bool:
@@ -162,11 +166,21 @@ def _environments(prepared: Prepared, folders: Iterable[Path]) -> Iterator[str]:
         yield str(for_platform(project.lock_file, prepared.locked.lock.platform))
     for folder in folders:
         yield from (str(folder / name) for name in reading.DEFINITION_FILES)
-    root = prepared.locked.lock.root or project.definition.root or Path()
+    root = _root(prepared)
     yield from (os.path.abspath(root / path) for path in prepared.locked.lock.inputs)  # noqa: PTH100
+    for each in _local_projects(prepared):
+        yield from _project_files(each)
+
+
+def _root(prepared: Prepared) -> Path:
+    """What the paths in the lock are relative to."""
+    return prepared.locked.lock.root or prepared.project.definition.root or Path()
+
+
+def _local_projects(prepared: Prepared) -> Iterator[Path]:
     for package in prepared.locked.lock.packages:
         if package.artifact.kind == "directory":
-            yield from _project_files((root / (package.artifact.path or ".")).resolve())
+            yield (_root(prepared) / (package.artifact.path or ".")).resolve()
 
 
 def _repository(folder: Path) -> Iterator[str]:

@@ -24,6 +24,11 @@ HOOK_NAMES = ("resolve_dependencies", "compute_hash", "build_image", "run_target
 """The hooks; whoever types a command need not wait for what they are made of."""
 
 
+def _status(text: str) -> str:
+    """The status as Azure ML spells it, however it is typed; what is none stays as it is, and is refused."""
+    return next((each for each in _STATUSES if each.lower() == text.lower()), text)
+
+
 class _Parser(argparse.ArgumentParser):
     """Complains in our words: what is wrong, then what to do."""
 
@@ -271,7 +276,9 @@ def _environments(commands: _Commands) -> None:
 def _runs(commands: _Commands) -> None:
     listed = commands.add("list", "runs:list_", "list runs, the newest first")
     listed.add_argument("--name", metavar="EXPERIMENT", help="of this experiment only")
-    listed.add_argument("--status", choices=_STATUSES, metavar="STATUS", help=f"one of {', '.join(_STATUSES)}")
+    listed.add_argument(
+        "--status", type=_status, choices=_STATUSES, metavar="STATUS", help=f"one of {', '.join(_STATUSES)}"
+    )
     listed.add_argument("--children", action="store_true", help="runs that are a part of another as well")
     listed.add_argument("--limit", type=int, default=30, metavar="N", help="at most N (default: 30)")
     show = commands.add("show", "runs:show", "show a run with its metrics and outputs")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from envbuild import activated, inside_path, layout
 from envbuild.errors import EnvbuildError
 from envbuild.pytest_plugin import remembered
+from envbuild.spec import NAME, may_be_registered
 
 if TYPE_CHECKING:
     from envbuild.pipeline import Prepared, Wishes
@@ -165,11 +166,13 @@ class Environments:
         return self._ready[spec]
 
     def _made(self, spec: str) -> Environment:
-        from envbuild.project import open_spec
+        from envbuild.project import open_registered, open_spec
         from envbuild.pytest_plugin.lending import lend
 
         began = time.time_ns()
-        prepared = self.prepare(open_spec(spec, self.workspace))
+        # `located` has looked for a file that is called so, where one may be meant: not in the current folder always.
+        opened = open_registered if may_be_registered(spec) else open_spec
+        prepared = self.prepare(opened(spec, self.workspace))
         lent = lend(self.wanted, prepared, self)
         definition = prepared.project.definition
         environment = Environment(
@@ -198,11 +201,15 @@ class Environments:
     def label(self, spec: str) -> str:
         """What an environment is called in the names of tests; no two definitions are called the same.
 
+        That of a file or folder begins with a dot where without one it might be a registered name.
+
         >>> environments = Environments(Path("/home/me/project"))
         >>> environments.label("/home/me/project/envs/old.txt"), environments.label("tools@stable")
         ('envs/old.txt', 'tools@stable')
+        >>> environments.label("/home/me/project/tools"), environments.label("tools")
+        ('./tools', 'tools')
         >>> environments.label("/home/me/project"), environments.label("/home/me/project/project")
-        ('project', './project')
+        ('../project', './project')
         >>> environments.label("/home/me/shared/old.txt"), environments.label("/opt/old.txt")
         ('../shared/old.txt', '/opt/old.txt')
         """
@@ -210,12 +217,14 @@ class Environments:
             return spec
         root = str(self.root)
         if spec == root:
-            return self.root.name
+            # No other path that is seen from there is the same, and no registered name.
+            return f"../{self.root.name}"
         if os.path.commonpath((spec, root)) == os.sep:
             # Nothing leads from one to the other that would be the same wherever the project is.
             return spec
         said = os.path.relpath(spec, root)
-        return os.path.join(os.curdir, said) if said == self.root.name else said  # noqa: PTH118  pathlib drops the dot
+        might_be_name = may_be_registered(said) and NAME.fullmatch(said.removeprefix("sha256:"))
+        return os.path.join(os.curdir, said) if might_be_name else said  # noqa: PTH118  pathlib drops the dot
 
 
 def located(spec: str, *folders: Path) -> str:

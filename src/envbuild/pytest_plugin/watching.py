@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from envbuild.pytest_plugin.hosting import Hosting
 
 _NAME = "envbuild"
+_WRITTEN = "envbuild_written"
 
 _TELLING = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow")
 """Options with which pytest runs no tests, and only tells something."""
@@ -99,8 +100,20 @@ class Watching:
 
     def pytest_configure(self) -> None:
         """Host tests from the start, if that is asked for."""
+        if _WRITTEN in (given := getattr(self.config, "workerinput", {})):
+            from envbuild import written
+
+            written.heed((device, inode) for device, inode in given[_WRITTEN])
         if self.is_asked(self.config.option):
             self.host()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of pytest-xdist what its environments are not to be taken of: the file that we write to."""
+        if node.gateway.spec.popen:
+            from envbuild import written
+
+            node.workerinput[_WRITTEN] = sorted(written.being_written())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, Any, Any]:

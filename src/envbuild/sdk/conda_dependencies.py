@@ -140,7 +140,7 @@ class CondaDependencies(Guarded):
 
         :raises UserErrorException: it is no match spec, or contradicts what is asked for of conda or pip.
         """
-        new = _read(entries.read_conda, conda_package, "conda_package")
+        new = _read(entries.read_new_conda, conda_package, "conda_package")
         if new.name == "python":
             self._replace_python(new.text)
             return

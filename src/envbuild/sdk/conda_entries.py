@@ -26,6 +26,9 @@ from envbuild.requirement import WHEEL_SCHEME, Requirement, WheelRef, without_cr
 
 _SPEC = re.compile(r"(?:(?P<channel>\S+?)::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)\s*(?P<rest>|[=<>!~\[*\d].*)", re.S)
 _BUILD = re.compile(r"(?<=[\w*])(?:=|\s+)([\w*]*[A-Za-z*][\w*.]*)$")
+_COMPARED = re.compile(r"(?:^|(?<=[,|(]))\s*([=<>!~]+)\s*([^\s,|)]?)")
+_OPERATORS = ("==", ">=", "<=", "!=", "~=", "=", ">", "<")
+_BRACKETED = re.compile(r"\[[^\]]*\]\s*$")
 _EGG = re.compile(r"#(?:.*&)?egg=([A-Za-z0-9._-]+)")
 _COMMENT = re.compile(r"(?:^|\s)#.*$", re.S)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
@@ -74,6 +77,25 @@ def read_conda(text: str) -> Entry:
     except ValueError:
         versions, fixed = SpecifierSet(), channel + rest
     return Entry(written, canonicalize_name(name), versions, fixed, is_conda=True)
+
+
+def read_new_conda(text: str) -> Entry:
+    """The same of what is asked for only now: comparisons that conda does not know are refused at once.
+
+    A file may have them, and its packages are still to be found by their names; there, locking refuses them.
+
+    :raises ValueError: it is no match spec, or compares in a way that there is none.
+    """
+    found = read_conda(text)
+    said = _BRACKETED.sub("", text.strip()).rpartition("::")[2]
+    for operator, version in _COMPARED.findall(re.sub(r"^[\w.-]+", "", said)):
+        if operator not in _OPERATORS:
+            meant = next((each for each in _OPERATORS if each != operator and sorted(each) == sorted(operator)), None)
+            guess = f"; did you mean {meant!r}?" if meant else ""
+            raise ValueError(f"not a conda package: {shown(text)!r}: conda has no {operator!r}{guess}")
+        if not version:
+            raise ValueError(f"not a conda package: {shown(text)!r}: no version stands behind {operator!r}")
+    return found
 
 
 @lru_cache(4096)
