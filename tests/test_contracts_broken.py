@@ -73,6 +73,14 @@ CASES = [
         LeavesAThread=("nothing_goes_on_when_it_has_answered", "    the thread looks for more"),
         LeavesAProgram=("nothing_goes_on_when_it_has_answered", ": sleep 61"),
         PinsNothing=("what_cannot_be_had_is_refused_in_words", "what cannot be had it pins"),
+        RefusesItsOwn=(
+            "equal_questions_get_equal_answers",
+            "refuses what it is asked, with ResolutionFailed\n    the shelf is closed\n    hint: come again tomorrow",
+        ),
+        WorksOnOneHost=(
+            "every_machine_gives_the_same_answer",
+            "with ResolutionFailed\n    the shelf is not for another",
+        ),
         RefusesWithAnotherError=("what_cannot_be_had_is_refused_in_words", "with BuildFailed, not ResolutionFailed"),
         RefusesWithoutAWord=("what_cannot_be_had_is_refused_in_words", "without a word"),
         AsksAnyway=("offline_asks_nobody", "('127.0.0.1', 9)"),
@@ -83,6 +91,7 @@ CASES = [
         SpeaksOfAll=("what_is_not_its_own_is_declined", "with nothing in it, it says"),
         GivesAFloat=("the_answer_is_plain_data", "float has no canonical form"),
         GivesAList=("the_answer_is_plain_data", "not a mapping"),
+        MissesAFile=("the_answer_is_plain_data", "with NotFound\n    there is no shelf.yml beside the definition"),
         HashesByChance=("every_process_gives_the_same_answer", "PYTHONHASHSEED"),
         SaysWhereItIs=("every_process_gives_the_same_answer", "answers differently"),
         SaysTheZone=("every_process_gives_the_same_answer", "Asia/Kathmandu"),
@@ -109,6 +118,7 @@ CASES = [
         SaysAnotherId=("the_image_says_what_was_built", "id: sha256:"),
         BuildsElsewhere=("the_image_says_what_was_built", "and not inside of"),
         LacksThePython=("the_image_says_what_was_built", "bin/python3.99, and there is no such file"),
+        RefusesToBuild=("it_works_where_it_lives", "with BuildFailed\n    the shelf has not what was locked"),
         WritesTheTime=("two_builds_hold_the_same_files", "built: a file, 0644"),
         LeavesModesToChance=("two_builds_hold_the_same_files", "lib/shelf: a folder, 07"),
         WritesThePlace=("nothing_names_the_place_where_it_was_built", "bin/demo"),
@@ -138,6 +148,7 @@ CASES = [
     *cases(
         "Running",
         TakesOnEveryTarget=("other_targets_are_declined", "'somebody-elses': it answers"),
+        RefusesToRun=("its_answer_is_a_handle", "with TargetError\n    nobody is here"),
         StartsAndDeclines=("other_targets_are_declined", "true"),
         RunsEveryImage=("an_image_of_another_kind_is_refused", "it runs an image of kind oci"),
         CannotBeCancelled=("its_answer_is_a_handle", "lacks the methods cancel"),
