@@ -175,10 +175,10 @@ LINGERS = {
 def test_a_worker_that_does_not_end_by_itself_is_ended_with_a_warning(stage: Stage, text: str) -> None:
     stage.lay({"test_a.py": text})
 
-    said = stage.inside("--envbuild-timeout=2")
+    said = stage.inside("--envbuild-timeout=5")
 
     assert (said.code, said.outcomes) == (0, {"passed": 1, "warnings": 1}), said.text
-    said.has("*the worker did not end within 2 seconds, and was ended: *")
+    said.has("*the worker did not end within 5 seconds, and was ended: *")
 
 
 def test_a_worker_that_is_lost_when_all_tests_have_been_run_is_warned_of(stage: Stage) -> None:
