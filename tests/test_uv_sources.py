@@ -434,6 +434,16 @@ def test_a_project_that_is_built_with_another_of_this_machine_is_refused(desk: D
     assert "it is built with lib, a project of this machine" in desk.refused("lock", "app").err
 
 
+def test_what_our_own_table_asks_an_index_for_is_refused_where_uv_has_another_place(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/pyproject.toml").write_text("[project]\nname = 'lib'\n")
+
+    (problem,) = refused(tmp_path, source("{ path = 'lib' }", "[tool.envbuild]\npip = ['rich', 'lib>=1']\n"))
+
+    assert problem[0] == 7
+    assert problem[1].startswith("lib: [tool.uv.sources] says where it comes from")
+
+
 def test_an_archive_of_another_package_is_refused(tmp_path: Path) -> None:
     lay_out(tmp_path, sdist("other", "1.0"))
 

@@ -61,6 +61,8 @@ def read(path: Path, sources: Sources, group: str | None = None) -> Definition:
     tables = UvTables.of_project(document, sources)
     if not table(ours, "options").keys() & {"index_url", "index-url", "no_index", "no-index"}:
         tables.indexes(asked)
+    # What was asked for up to here stands in our own table.
+    tables.check_ours(asked.pip)
     refuse_others(document, _named(document.value), asked)
     is_package = ours.get("package", table(document.value, "tool", "uv").get("package"))
     if is_installable(document.value) and is_package is not False:

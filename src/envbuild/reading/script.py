@@ -38,7 +38,9 @@ def read(path: Path, sources: Sources) -> Definition:
         standard_requirement(text, document.place(text), asked, tables)
     form: dict[str, Any] = {"python": document.value.get("requires-python")}
     form |= _from_uv(document, asked)
+    before = set(asked.pip)
     form |= read_tool_table(document, asked)
+    tables.check_ours(each for each in asked.pip if each not in before)
     return assemble(asked, form, document.places_in("tool.envbuild"), source=path)
 
 

@@ -9,7 +9,7 @@ stands in the file of the definition. What we have no words for is refused, neve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,16 @@ class UvTables:
                 raise
             self.sources.wrong(place, f"[tool.uv.sources] {written}: {error}")
             return []
+
+    def check_ours(self, requirements: Iterable[Requirement]) -> None:
+        """Note what ``[tool.envbuild]`` asks an index for, where uv has another place for it."""
+        for each in requirements:
+            if each.name in self.entries and not each.index and "://" not in each.text:
+                self.sources.wrong(
+                    self.document.place(str(each.name), after="tool.envbuild"),
+                    f"{each.name}: [tool.uv.sources] says where it comes from, which counts for dependencies only: "
+                    "ask for it there, or say here where it comes from",
+                )
 
     def _check_members(self, name: str) -> None:
         own = canonicalize_name(str(table(self.document.value, "project").get("name", "")))
