@@ -668,6 +668,23 @@ def test_a_lock_of_an_earlier_commit_will_do(desk: Desk, index: Index, git: Git)
     assert desk.left_behind() == sorted(f"images/{each['id'][7:]}" for each in result["steps"])
 
 
+def test_a_lock_of_an_earlier_commit_that_is_not_utf8_is_refused(desk: Desk, index: Index, git: Git) -> None:
+    simple(index, "ant")
+    desk.requirements("ant==1.0", index=index)
+    desk.envbuild("lock")
+    lock = desk.folder / "pylock.toml"
+    text = lock.read_bytes()
+    lock.write_bytes(text.replace(b'created-by = "envbuild"', 'created-by = "herr müller"'.encode("latin-1")))
+    git(desk.folder, "init", "-q")
+    git(desk.folder, "add", ".")
+    git(desk.folder, "commit", "-qm", "first")
+    lock.write_bytes(text)
+
+    said = desk.refused("bisect", "pylock.toml@HEAD", "pylock.toml", *check(desk, "True")).err
+
+    assert "pylock.toml: not UTF-8: byte 0xfc in line 3" in said
+
+
 # Answers that cannot be relied on
 
 
@@ -769,7 +786,8 @@ def test_no_step_reads_what_is_piped_into_the_command_or_waits_for_it(desk: Desk
     os.close(writing)
 
 
-def test_ctrl_c_stops_it_and_it_says_what_is_known_by_then(desk: Desk, index: Index) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_and_it_says_what_is_known_by_then(desk: Desk, index: Index, number: signal.Signals) -> None:
     names = [f"pkg{number}" for number in range(8)]
     simple(index, *names)
     pair(desk, index, dict.fromkeys(names, "1.0"), dict.fromkeys(names, "2.0"))
@@ -778,14 +796,43 @@ def test_ctrl_c_stops_it_and_it_says_what_is_known_by_then(desk: Desk, index: In
 
     with desk.start("bisect", *BOTH, *command) as process:
         until_running(desk, 4)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
 
-    assert process.returncode == 130, err
+    assert process.returncode == 128 + number, err
     assert out == ""
     assert "stopped; so far 4 of 8 changes are left: pkg0 1.0 → 2.0, pkg1 1.0 → 2.0, pkg2 1.0 → 2.0 and 1 more\n" in err
     assert err.endswith("interrupted\n")
     assert desk.envbuild("runs", "list", "--json").json[0]["status"] == "Canceled"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_between_two_steps_stops_it_as_well(desk: Desk, index: Index, number: signal.Signals) -> None:
+    names = [f"pkg{number}" for number in range(8)]
+    simple(index, *names)
+    pair(desk, index, dict.fromkeys(names, "1.0"), dict.fromkeys(names, "2.0"))
+    # The fifth mixture that is put together is that of the first step after the two ends, which have been asked for
+    # twice each.
+    program = (
+        "import os, sys\nfrom envbuild import mixture\nmix, calls = mixture.mix, []\n"
+        f"def counted(*all):\n    calls.append(all)\n    len(calls) == 5 and os.kill(os.getpid(), {int(number)})\n"
+        "    return mix(*all)\n"
+        "mixture.mix = counted\nfrom envbuild.__main__ import main\nsys.exit(main())"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, "bisect", *BOTH, *check(desk, "version('pkg2') == '1.0'")],
+        cwd=desk.folder,
+        env=desk.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 128 + number, done.stderr
+    assert "stopped; so far 8 of 8 changes are left: " in done.stderr
+    assert done.stderr.endswith("interrupted\n")
 
 
 def test_whoever_kills_it_ends_the_step_that_is_being_tried(desk: Desk, index: Index) -> None:

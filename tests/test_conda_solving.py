@@ -10,6 +10,7 @@ from support.channel import Channel, serving
 from support.conda_definition import asks
 from support.desk import Desk, mentions
 from support.index import Index
+from support.packages import wheel
 
 from envbuild.lock import Lock
 
@@ -425,3 +426,122 @@ def test_a_lock_that_says_two_pythons_is_refused(desk: Desk, channel: Channel) -
     ):
         file.write_text(edited)
         assert "says both Python" in desk.refused("build", "--locked").err
+
+
+# Extras
+
+
+def with_extras(index: Index, channels: Callable[[str], Channel]) -> Channel:
+    """``web 1.5`` in a channel and on the index, where its wheel says what its extras add."""
+    own = channels("own")
+    own.add("web", "1.5", build="pyhd_0", noarch="python")
+    index.publish(
+        wheel(
+            "web",
+            "1.5",
+            requires=[
+                "core-of-web",
+                "fancy<2,>=1; extra == 'fast'",
+                "demo>9; python_version < '3' and extra == 'fast'",
+                "web[fast]; extra == 'all'",
+                "up; extra == 'all'",
+                "helper==1.1; extra == 'strict'",
+            ],
+            extras=["fast", "all", "strict"],
+        ),
+        # Later ones say otherwise.
+        wheel("web", "1.6", requires=["down; extra == 'fast'"], extras=["fast"]),
+        wheel("asks", "1.0", requires=["web[fast]"]),
+    )
+    return own
+
+
+@pytest.mark.parametrize(
+    ("asked", "added"),
+    [
+        (["web[fast]"], {"fancy": "1.0"}),
+        (["web[fast]>=1; python_version >= '3'"], {"fancy": "1.0"}),
+        (["web[fast]; python_version < '3'"], {}),
+        (["asks"], {"asks": "1.0", "fancy": "1.0"}),
+        (["web[all]"], {"fancy": "1.0", "up": "1.0", "helper": "1.1"}),
+        (["web"], {}),
+    ],
+)
+def test_extras_of_a_conda_package_are_followed(
+    desk: Desk,
+    channel: Channel,
+    channels: Callable[[str], Channel],
+    index: Index,
+    asked: list[str],
+    added: dict[str, str],
+) -> None:
+    own = with_extras(index, channels)
+    asks(desk, [own.url, channel.url], "python=3.11", "web", pip=tuple(asked), index=index)
+
+    lock = desk.lock()
+
+    assert {each.name: each.version for each in lock.of_kind("pip")} == added
+    web = lock.find("web")
+    assert web is not None
+    assert (web.kind, web.version) == ("conda", "1.5")
+    assert desk.lock() == lock
+
+
+def test_what_an_extra_adds_is_installed(
+    desk: Desk, channel: Channel, channels: Callable[[str], Channel], index: Index
+) -> None:
+    own = with_extras(index, channels)
+    asks(desk, [own.url, channel.url], "python=3.11", "web", pip=("web[fast]",), index=index)
+
+    assert desk.build("environment.yml").python("import fancy, web; print(fancy.__version__)") == "1.0"
+
+
+def test_what_an_extra_adds_is_condas_where_conda_has_it_and_may_not_be_replaced(
+    desk: Desk, channel: Channel, channels: Callable[[str], Channel], index: Index
+) -> None:
+    own = with_extras(index, channels)
+    asks(desk, [own.url, channel.url], "python=3.11", "web", "helper=1.1", pip=("web[strict]",), index=index)
+    assert not desk.lock().of_kind("pip")
+
+    asks(desk, [own.url, channel.url], "python=3.11", "web", "helper=1.0", pip=("web[strict]",), index=index)
+    complaint = desk.refused("lock").err
+    assert "conda installs helper 1.0, which pip may not replace" in complaint
+    assert "provided/" not in complaint
+
+
+def test_extras_of_a_version_that_only_conda_has_are_refused_by_name(
+    desk: Desk, channel: Channel, channels: Callable[[str], Channel], index: Index
+) -> None:
+    own = with_extras(index, channels)
+    own.add("web", "1.7", build="pyhd_0", noarch="python")
+    asks(desk, [own.url, channel.url], "python=3.11", "web", pip=("web[fast]",), index=index)
+    complaint = desk.refused("lock").err
+    assert "pip is asked for web[fast], and conda installs web 1.7" in complaint
+    assert "have pip asked by name for the packages that the extra adds, rather than for web[fast]" in complaint
+
+    asks(desk, [own.url, channel.url], "python=3.11", "web", pip=("web", "fancy"), index=index)
+    assert versions(desk.lock())["fancy"] == "1.0"
+
+
+def test_extras_are_followed_offline_once_their_wheel_is_cached(
+    desk: Desk, channel: Channel, channels: Callable[[str], Channel], index: Index
+) -> None:
+    own = with_extras(index, channels)
+    asks(desk, [own.url, channel.url], "python=3.11", "web", pip=("web[fast]",), index=index)
+    complaint = desk.refused("lock", "--offline").err
+    assert "pip is asked for web[fast]" in complaint
+    assert "run it once without --offline" in complaint
+
+    lock = desk.lock()
+    (desk.folder / "pylock.toml").unlink()
+    assert desk.lock("--offline") == lock
+
+
+@pytest.mark.parametrize("platform", ["linux-aarch64", "windows-x86_64"])
+def test_extras_are_followed_for_other_platforms(
+    desk: Desk, channel: Channel, channels: Callable[[str], Channel], index: Index, platform: str
+) -> None:
+    own = with_extras(index, channels)
+    asks(desk, [own.url, channel.url], "python=3.11", "web", pip=("web[fast]",), index=index)
+
+    assert [each.name for each in desk.lock("--platform", platform).of_kind("pip")] == ["fancy"]

@@ -287,6 +287,30 @@ def test_a_run_leaves_no_process_and_no_open_file_in_the_program_that_had_it_run
     assert place.do("host.py", program=[sys.executable]).text == "alone\n"
 
 
+@pytest.mark.parametrize("moment", ["tell", "write"], ids=["before it is followed", "while it prints"])
+def test_a_run_that_is_given_up_leaves_nothing_in_the_program_that_had_it_run_either(place: Place, moment: str) -> None:
+    place.write(
+        "host.py",
+        "import os, sys\nfrom envbuild import supervise\nfrom envbuild_local.process import start\n"
+        "def count(): return len(os.listdir('/dev/fd'))\n"
+        "def fails(*_): raise MemoryError\n"
+        f"if {moment == 'write'}: supervise.Watch._write = fails\n"
+        "folder = supervise.Folder(sys.argv[1], 'given-up_1')\n"
+        "before = count()\n"
+        "try:\n"
+        "    supervise.see_through(\n"
+        "        folder, lambda: start(['sh', '-c', 'echo up; sleep 600'], '.', {}, sys.prefix),\n"
+        f"        fails if {moment == 'tell'} else lambda: {{'seconds': {{}}}}, dict, out=(2, 2))\n"
+        "except MemoryError: pass\n"
+        "folder.close()\n"
+        "assert count() == before - 1, os.listdir('/dev/fd')\n"
+        "try: os.waitpid(-1, os.WNOHANG)\n"
+        "except ChildProcessError: print('alone')\n",
+    )
+
+    assert place.do("host.py", place.workspace, program=[sys.executable]).text == "alone\n"
+
+
 def test_a_signal_while_the_end_is_recorded_does_not_lose_it(place: Place) -> None:
     slow = [
         sys.executable,

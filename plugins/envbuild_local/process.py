@@ -108,6 +108,15 @@ class LocalProcess:
 
         A child that outlives it and keeps its output open is not waited for.
         """
+        try:
+            self._pass_on(write)
+        finally:
+            for descriptor in self._streams:
+                os.close(descriptor)
+            self._streams.clear()
+        return self._wait(0)
+
+    def _pass_on(self, write: "Callable[[int, bytes], None]") -> None:
         late = 0
         poll = select.poll()
         for descriptor in self._streams:
@@ -126,10 +135,6 @@ class LocalProcess:
                     del self._streams[descriptor]
             if ended and (not ready or late > _LATE):
                 break
-        for descriptor in self._streams:
-            os.close(descriptor)
-        self._streams.clear()
-        return self._wait(0)
 
     def poll(self) -> "int | None":
         """The exit code, or ``None`` while the process goes on."""

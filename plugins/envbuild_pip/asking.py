@@ -137,10 +137,8 @@ def compile_arguments(
     :param only_binary: packages that may not be built from source; ``:all:`` for every one.
     """
     options = definition.options
-    arguments = ["pip", "compile", "--quiet", "--format=pylock.toml", "--generate-hashes", "--no-header"]
-    arguments += ["--no-annotate", f"--python={interpreter}"]
-    if platform:
-        arguments += [f"--python-version={python}", f"--python-platform={triple(platform)}"]
+    arguments = ["pip", "compile", "--format=pylock.toml", "--generate-hashes", "--no-header"]
+    arguments += ["--no-annotate", *_for(python, interpreter, platform)]
     if definition.as_of:
         arguments.append(f"--exclude-newer={cutoff(definition.as_of)}")
     if options.no_index:
@@ -156,3 +154,24 @@ def compile_arguments(
     if offline:
         arguments.append("--offline")
     return arguments
+
+
+def unpack_arguments(
+    definition: Definition, *, python: str, interpreter: Path, platform: Platform | None, offline: bool
+) -> list[str]:
+    """The arguments that unpack a wheel, without its name, its version and the folder; nothing is built or run.
+
+    It is one exact version, so that no date bounds it.
+    """
+    arguments = ["pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", *_for(python, interpreter, platform)]
+    if definition.options.no_index:
+        arguments.append("--no-index")
+    if offline:
+        arguments.append("--offline")
+    return arguments
+
+
+def _for(python: str, interpreter: Path, platform: Platform | None) -> list[str]:
+    """What a package is to fit: ``interpreter``, or another Python on another machine."""
+    elsewhere = [f"--python-version={python}", f"--python-platform={triple(platform)}"] if platform else []
+    return [f"--python={interpreter}", *elsewhere]

@@ -1,7 +1,8 @@
 """Provided: what other plugins install, told to uv as if it were there already.
 
 uv resolves around what it is asked for, and knows nothing of packages that no index has. For each distribution that
-somebody else brings it is given a stand-in: a wheel of that name and version, with nothing in it that anybody needs.
+somebody else brings it is given a stand-in: a wheel of that name and version, with nothing in it that anybody needs. It
+has the extras of what it stands for once somebody asks for one (`envbuild_pip.extras`).
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.version import InvalidVersion, Version
 
 from envbuild import Definition, Package, PackageClash, Requirement
+from envbuild_pip.extras import Extras
 
 _STAND_IN = re.compile(r" @ file://\S*/?provided/\S+\.whl")
 
@@ -59,7 +62,7 @@ def explained(complaint: str, provided: Mapping[str, Package]) -> str:
 
 def _is_met(requirement: Requirement, package: Package) -> bool:
     """Whether the package is what is required, as it stands."""
-    version = _version(package)
+    version = version_of(package)
     if requirement.editable or requirement.hashes or requirement.index or requirement.is_path:
         return False
     try:
@@ -71,17 +74,24 @@ def _is_met(requirement: Requirement, package: Package) -> bool:
     return asked.url is None and fits
 
 
-def stand_ins(provided: Mapping[str, Package], folder: Path) -> dict[str, Path]:
+def stand_ins(
+    provided: Mapping[str, Package], folder: Path, known: Mapping[str, Extras] = MappingProxyType({})
+) -> dict[str, Path]:
     """Write a stand-in for each distribution.
 
+    :param known: the extras of those of which they are known.
     :returns: where they are, by the distribution's name.
     """
-    folder.mkdir(exist_ok=True)
-    versions = {name: _version(package) for name, package in provided.items()}
-    return {name: _stand_in(name, version, folder) for name, version in versions.items() if version is not None}
+    folder.mkdir(parents=True)
+    versions = {name: version_of(package) for name, package in provided.items()}
+    return {
+        name: _stand_in(name, version, known.get(name, Extras()), folder)
+        for name, version in versions.items()
+        if version is not None
+    }
 
 
-def _version(package: Package) -> Version | None:
+def version_of(package: Package) -> Version | None:
     """Its version as pip has them; ``None`` where it is none (``2024a``), and pip cannot ask for one."""
     try:
         return Version(package.version or "")
@@ -89,11 +99,11 @@ def _version(package: Package) -> Version | None:
         return None
 
 
-def _stand_in(name: str, version: Version, folder: Path) -> Path:
+def _stand_in(name: str, version: Version, known: Extras, folder: Path) -> Path:
     stem = f"{name.replace('-', '_')}-{version}"
     file = folder / f"{stem}-py3-none-any.whl"
     files = {
-        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{known}",
         "WHEEL": "Wheel-Version: 1.0\nGenerator: envbuild\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         "RECORD": "",
     }

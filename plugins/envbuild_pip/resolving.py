@@ -9,7 +9,7 @@ said that it may be; who has said so once need not repeat it while the lock keep
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from envbuild import (
     Resolution,
     ResolutionFailed,
 )
-from envbuild_pip import answering, asking, interpreters, projects, provided
+from envbuild_pip import answering, asking, extras, interpreters, projects, provided
 from envbuild_pip.credentials import filled_in, with_indexes, write_private
+from envbuild_pip.extras import Extras
 from envbuild_pip.uv import is_network_trouble, run_uv
 
 _LACKING = re.compile(r"Wheels are required for `([^`]+)`")
@@ -196,7 +197,13 @@ class _Compile:
         others = provided.by_distribution(resolution.packages)
         provided.check(definition, others)
         self.others = others
-        self.provided = provided.stand_ins(others, self.request.scratch / "provided")
+        self.extras: dict[str, Extras] = {}
+        self.provided = provided.stand_ins(others, self._stand_ins)
+
+    @property
+    def _stand_ins(self) -> Path:
+        """A folder for stand-ins; each time another, since uv knows again by its path what it has read before."""
+        return self.request.scratch / "provided" / str(len(self.extras))
 
     def _wheels(self) -> list[Package]:
         return [each for each in self.resolution.packages if each.kind == "wheel"]
@@ -207,17 +214,45 @@ class _Compile:
         bounds = [asking.line(each, self.root) for each in self.definition.constraints]
         constraints = asking.spelled_out("\n".join(bounds), self.definition)
         bound = [each for each in self.definition.pip if each.index]
-        while True:
-            text, complaint = self._compile(asked, constraints, only_binary, self.request.previous is not None, bound)
-            if text is None:
-                return None, provided.explained(complaint, self.others)
-            without = {*self.private, *self.provided}
-            found = answering.packages(text, written_in=self.request.scratch, root=self.root, without=without)
-            folders = projects.folders_of(found, self.root)
-            come, self.folders = folders - self.folders, self.folders | folders
-            if not any(map(projects.is_dynamic, come)):
-                return found, ""
+        text, complaint = self._compile(asked, constraints, only_binary, self.request.previous is not None, bound)
+        if text is None:
+            return None, provided.explained(complaint, self.others)
+        # What is missed of a wheel that has been looked into is missed by everybody who installs it.
+        missed = {name: names for name, names in extras.missed(complaint).items() if name not in self.extras}
+        if missed:
+            self._look_into(missed)
+            return self.run(only_binary)
+        without = {*self.private, *self.provided}
+        found = answering.packages(text, written_in=self.request.scratch, root=self.root, without=without)
+        folders = projects.folders_of(found, self.root)
+        come, self.folders = folders - self.folders, self.folders | folders
+        if any(map(projects.is_dynamic, come)):
             # What these say of themselves may have come from uv's cache, and from another day.
+            return self.run(only_binary)
+        return found, ""
+
+    def _look_into(self, missed: Mapping[str, Iterable[str]]) -> None:
+        """Give the stand-ins of some distributions the extras that these have.
+
+        :param missed: the extras that are asked for, by the distribution's name.
+        :raises ResolutionFailed: nobody can say what an extra adds.
+        """
+        offline = self.request.offline
+        command = asking.unpack_arguments(
+            self.definition,
+            python=str(self.resolution.python),
+            interpreter=self.interpreter,
+            platform=self.target,
+            offline=offline,
+        )
+        for name, names in missed.items():
+            package, folder = self.others[name], self.request.scratch / "extras" / name
+            wanted = [f"--target={folder}", f"{name}=={provided.version_of(package)}"]
+            code, _, complaint = run_uv([*command, *wanted], variables=self.variables, directory=self.request.scratch)
+            if code != 0:
+                raise extras.unknown(package, names, complaint, offline=offline)
+            self.extras[name] = extras.of_wheel(folder)
+        self.provided |= provided.stand_ins({name: self.others[name] for name in missed}, self._stand_ins, self.extras)
 
     def has_wheels(self, name: str) -> bool:
         """Whether some version of a package has a wheel that fits."""
@@ -275,11 +310,13 @@ class _Compile:
             file.parent.mkdir(exist_ok=True)
             write_private(file, filled_in(project, self.request.variables))
             files.append(str(file))
+        # A warning is all that uv has to say of an extra that a stand-in lacks.
+        arguments += [] if self.provided else ["--quiet"]
         command = [*arguments, *extra, f"--constraints={bounds}", f"--output-file={output}", *files]
         code, _, complaint = run_uv(command, variables=self.variables, directory=scratch)
         if code != 0:
             return None, complaint.replace(str(scratch) + "/", "")
-        return output.read_text(encoding="utf-8"), ""
+        return output.read_text(encoding="utf-8"), complaint
 
 
 def _only(wanted: str, requirement: Requirement) -> Requirement:

@@ -67,20 +67,22 @@ def run_uv(
 ) -> tuple[int, str, str]:
     """Run uv.
 
-    :returns: its exit code, its output, and what it said about failing, fit to be shown to people.
+    :returns: its exit code, its output, and what it said about failing, fit to be shown to people; where it has not
+        failed, its warnings.
     """
     done = run_program([find_uv(), *arguments], variables=settings(variables), directory=directory)
-    return done.code, done.stdout, readable(done.stderr)
+    return done.code, done.stdout, readable(done.stderr, warnings=done.code == 0)
 
 
-def readable(complaint: str) -> str:
-    r"""What uv wrote to standard error, without colours, warnings and credentials.
+def readable(complaint: str, *, warnings: bool = False) -> str:
+    r"""What uv wrote to standard error, without colours and credentials, and without its warnings unless they count.
 
     >>> readable("warning: x\n\x1b[31merror\x1b[0m: https://me:pw@host/simple is not there")
     'https://me:****@host/simple is not there'
     """
     plain = _ANSI.sub("", complaint)
-    lines = [line for line in plain.splitlines() if not line.startswith(("warning:", "Using ", "Resolved "))]
+    dropped = ("Using ", "Resolved ") if warnings else ("warning:", "Using ", "Resolved ")
+    lines = [line for line in plain.splitlines() if not line.startswith(dropped)]
     text = "\n".join(lines).strip().removeprefix("error: ")
     return _USERINFO.sub(lambda found: found.group().split(":", 1)[0].rstrip("@") + ":****@", text)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from envbuild import culprits, execution, git, layout, mixture, pipeline, snapsh
 from envbuild.culprits import Changes, Culprits, Verdict
 from envbuild.definition import Definition
 from envbuild.digest import Digest
-from envbuild.errors import BuildFailed, EnvbuildError, LockError, PythonNotFound, TargetError
+from envbuild.errors import BuildFailed, EnvbuildError, LockError, PythonNotFound, Stopped, TargetError
 from envbuild.explain import fitting_lock
 from envbuild.image import Image
 from envbuild.lock import Lock, read_pylock
@@ -279,8 +281,16 @@ def bisect(
     :raises LockError: one of the two cannot be locked, or is not for this machine.
     :raises EnvbuildError: there is nothing between the two, or the command does not pass in the good one or does not
         fail in the bad one.
-    :raises KeyboardInterrupt: it, or the command, was stopped; what is known by then has been said.
+    :raises KeyboardInterrupt: it, or the command, was stopped (`Stopped`: by which signal); what is known by then has
+        been said.
     """
+    with _stoppable():
+        return _bisect(question, workspace, plugins, wishes, say)
+
+
+def _bisect(
+    question: Question, workspace: Workspace, plugins: Plugins, wishes: Wishes, say: Callable[[str], object]
+) -> Bisection:
     before, after = (_end(each, workspace, plugins, wishes) for each in (question.good, question.bad))
     secrets = frozenset((*before.definition.secrets, *after.definition.secrets, *question.secrets))
     # What is the same in every step makes no difference, whatever the definitions say of it.
@@ -346,7 +356,7 @@ def _of_revision(
 ) -> tuple[Definition, Lock]:
     """The lock that a file held in a commit; a definition of that commit may name files that are not there now."""
     file = scratch / path.name
-    file.write_text(git.content_at(path, revision), encoding="utf-8")
+    file.write_bytes(git.content_at(path, revision))
     project = open_spec(str(file), workspace)
     if not project.definition.pylock:
         raise LockError(f"{path} is no lock", hint=f"name the lock that goes with it: pylock.toml@{revision}")
@@ -520,7 +530,7 @@ class _Trials:
         if outcome.end.get("overdue"):
             return "bad", f"did not end within {self.question.timeout:g} s"
         if outcome.end["status"] == "Canceled":
-            raise KeyboardInterrupt
+            raise Stopped(outcome.end["stopped_by"])
         if outcome.exit_code == UNKNOWN:
             return "skip", f"exit code {UNKNOWN}: it cannot tell"
         return ("bad", outcome.end["reason"]) if outcome.exit_code else ("good", "")
@@ -563,6 +573,24 @@ def _mending(step: Step, wanted: str) -> str:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Have a request to end, or the closing of the terminal, come as `Stopped` where nobody else minds the signal."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise Stopped(number)
+
+    mine = threading.current_thread() is threading.main_thread()
+    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if mine and signal.getsignal(each) == signal.SIG_DFL]
+    for each in numbers:
+        signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
 
 
 @contextmanager

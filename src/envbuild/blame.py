@@ -26,7 +26,7 @@ class Owner(NamedTuple):
     """Whose a function is.
 
     :param plugin: the plugin's name.
-    :param distribution: what brings the plugin, as ``name version``.
+    :param distribution: what brings the plugin, as ``name version``; ``-`` if none does.
     :param is_ours: whether envbuild itself brings it.
     """
 
@@ -34,12 +34,16 @@ class Owner(NamedTuple):
     distribution: str
     is_ours: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.plugin} ({self.distribution})" if self.distribution != "-" else self.plugin
+
 
 def failure(owner: Owner, function: str, what: str) -> PluginError:
     """The error for a plugin that does not do what it should."""
+    maker = owner.plugin if owner.distribution == "-" else owner.distribution
     return PluginError(
         f"the plugin {owner.plugin!r} failed in {function}: {what}",
-        hint=f"report it to whoever makes {owner.distribution}; ENVBUILD_DEBUG=1 shows where",
+        hint=f"report it to whoever makes {maker}; ENVBUILD_DEBUG=1 shows where",
     )
 
 
@@ -57,7 +61,7 @@ def blamed(owner: Owner, function: str) -> Iterator[None]:
         raise
     except EnvbuildError as error:
         if not owner.is_ours and not error.plugin:
-            error.plugin = f"{owner.plugin} ({owner.distribution})"
+            error.plugin = str(owner)
             error.add_note(f"from: the plugin {error.plugin}")
         raise
     # What a stranger's code raises is told with the stranger's name, and the whole of it is chained. Extensions in

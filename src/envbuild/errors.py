@@ -124,3 +124,14 @@ class PluginMissing(PluginError):
 
 class TargetError(EnvbuildError):
     """A target cannot be reached, or refuses the run."""
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody has asked this process to end, by whatever signal; whoever minds Ctrl-C minds all of them.
+
+    :param number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number

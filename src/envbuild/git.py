@@ -61,7 +61,7 @@ def changing(folder: Path) -> tuple[Path, ...]:
     return (found / "HEAD", found / "index", shared / branch, shared / "packed-refs", shared / "config")
 
 
-def content_at(file: Path, revision: str) -> str:
+def content_at(file: Path, revision: str) -> bytes:
     """What ``file`` held in a commit, which is named as git has it (``v1.2``, ``HEAD~3``).
 
     :raises NotFound: there is no such commit, it has no such file, or git is not there.
@@ -75,7 +75,7 @@ def content_at(file: Path, revision: str) -> str:
         named = f"{revision.lstrip('-')}:./{file.name}"
         done = _run(folder, "cat-file", "blob", named)
         if done.code == 0:
-            return done.stdout
+            return done.out
         said = done.stderr.strip().removeprefix("fatal: ")
     raise NotFound(f"{file} cannot be read as of {revision!r}: {said}", hint="a revision stands as in 'git log REV'")
 

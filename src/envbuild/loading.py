@@ -19,6 +19,7 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from envbuild import hookspecs
+from envbuild.blame import Owner
 from envbuild.errors import PluginError
 
 SLOW = 0.5
@@ -57,8 +58,13 @@ class Plugin:
         """Whether envbuild itself brings it."""
         return self.distribution.partition(" ")[0] == _OURS
 
+    @property
+    def owner(self) -> Owner:
+        """Who is to be told of what goes wrong in it."""
+        return Owner(self.name, self.distribution, self.is_ours)
+
     def __str__(self) -> str:
-        return f"{self.name} ({self.distribution})" if self.distribution != "-" else self.name
+        return str(self.owner)
 
 
 @dataclass(frozen=True, slots=True)

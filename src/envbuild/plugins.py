@@ -167,7 +167,7 @@ class Plugins:
 
     def _owner(self, name: str) -> Owner:
         found = next((each for each in self.found if each.name == name), None)
-        return Owner(name, found.distribution, found.is_ours) if found else Owner(name, name, is_ours=True)
+        return found.owner if found else Owner(name, name, is_ours=True)
 
     def missing(self, what: str, name: str) -> PluginMissing:
         """The error for a section or target that nobody took on, with what to do about it."""

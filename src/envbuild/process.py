@@ -16,11 +16,19 @@ from envbuild.errors import EnvbuildError, NotFound
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A program that has run to its end."""
+    """A program that has run to its end.
+
+    :param out: its standard output, byte for byte.
+    """
 
     code: int
-    stdout: str
+    out: bytes
     stderr: str
+
+    @property
+    def stdout(self) -> str:
+        """Its standard output as text; what is no text in it is replaced."""
+        return _text(self.out)
 
 
 def run_program(
@@ -55,10 +63,13 @@ def run_program(
             raise NotFound(f"no such program: {command[0]}") from error
         except subprocess.TimeoutExpired as error:
             raise EnvbuildError(f"{Path(command[0]).name} did not end within {timeout:.0f} s") from error
-        return Finished(done.returncode, _written(out), _written(err))
+        return Finished(done.returncode, _written(out), _text(_written(err)))
 
 
-def _written(file: IO[bytes]) -> str:
+def _written(file: IO[bytes]) -> bytes:
     # Read without moving: whoever still writes shares the position.
-    data = os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0)
+
+
+def _text(data: bytes) -> str:
     return TextIOWrapper(BytesIO(data), errors="replace").read()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """How long a cancelled run may take to end, in seconds."""
 
+_BURIAL = 5.0
+"""How long is waited for the end of a run that has been killed, in seconds."""
+
 _STOPS = {
     _signal.SIGINT: "stopped by Ctrl-C",
     _signal.SIGTERM: "stopped by a request to end",
@@ -208,7 +211,8 @@ class Watch:
     """Passes signals on to a run, and its output to the terminal and the log, until its end has been recorded.
 
     It is entered before the run is started, so that no signal comes too early, and ``handle`` is set then. A signal
-    that this process was told to ignore (by ``nohup``, say) stays ignored. Should the block fail, the run is killed.
+    that this process was told to ignore (by ``nohup``, say) stays ignored. Should the block fail, the run is killed,
+    and what this process keeps for it is let go of.
     """
 
     def __init__(self, log: str, secrets: "Iterable[str]" = (), out: "tuple[int, int]" = (1, 2)):
@@ -227,6 +231,7 @@ class Watch:
         self._masks = {1: _Mask(masked), 2: _Mask(masked)} if masked else None
         self._before: dict[int, Any] = {}
         self._early: list[int] = []
+        self._followed = False
         self._grace = GRACE
 
     def __enter__(self) -> "Self":
@@ -245,6 +250,7 @@ class Watch:
         try:
             if handle is not None and kind is not None:
                 handle.cancel(0)
+                self._bury(handle)
         finally:
             if _signal.SIGALRM in self._before:
                 _signal.setitimer(_signal.ITIMER_REAL, 0)
@@ -252,12 +258,25 @@ class Watch:
                 _signal.signal(number, handler)
             os.close(self._log)
 
+    def _bury(self, handle: "RunHandle") -> None:
+        """See a run that has been killed to its end: until then it keeps a process, its guard and its pipes."""
+        patience = time.monotonic() + _BURIAL
+        try:
+            while handle.poll() is None and time.monotonic() < patience:
+                time.sleep(0.005)
+            if not self._followed and handle.poll() is not None:
+                handle.stream(lambda _stream, _data: None)
+        except Exception:
+            # A handle that fails here too has nothing to add to why the block has failed.
+            return
+
     def until_end(self) -> int:
         """Wait for the run, and say its exit code; signals that come later are not passed on any more."""
         handle = self.handle
         assert handle is not None  # noqa: S101
         while self._early:
             self._pass_on(self._early.pop(0), None)
+        self._followed = True
         code = handle.stream(self._write)
         if self._masks:
             for stream, mask in self._masks.items():
@@ -288,7 +307,9 @@ class Watch:
 
     def _pass_on(self, number: int, _frame: object) -> None:
         if self.collecting and number in _STOPS:
-            raise KeyboardInterrupt
+            from envbuild.errors import Stopped
+
+            raise Stopped(number)
         if self.handle is None:
             self._early.append(number)
         elif number not in _STOPS:
@@ -402,7 +423,8 @@ def see_through(
     :param limit: after so many seconds the run is stopped, and may take ``grace`` more to end, by default `GRACE`.
     :param keep: take its outputs into the store; otherwise they just stay in its folder.
     :param complete: what is still to be done for a run that has done its work.
-    :returns: what `layout.END` holds; ``overdue`` is among it where the run was stopped because of ``limit``.
+    :returns: what `layout.END` holds; ``overdue`` is among it where the run was stopped because of ``limit``, else
+        ``stopped_by``, the signal, where somebody has stopped it.
     :raises EnvbuildError: the target lost the run, or its outputs could not be kept; that is recorded.
     """
     waited_for = announced
@@ -469,6 +491,8 @@ def _finish(
     end = end_of("Canceled" if stopped else "Failed" if code else "Completed", code, "", seconds)
     if watch.overdue:
         end["overdue"] = True
+    elif stopped:
+        end["stopped_by"] = stopped
     failure = None
     folder.take_outputs()
     if keep and os.listdir(os.path.join(folder.path, layout.OUTPUTS)):

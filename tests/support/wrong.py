@@ -39,9 +39,11 @@ from envbuild import (
     Image,
     Lock,
     LockRequest,
+    NotFound,
     Package,
     Platform,
     Resolution,
+    ResolutionFailed,
     RunHandle,
     RunRequest,
     TargetError,
@@ -388,6 +390,21 @@ class RefusesWithoutAWord(ShelfPlugin):
             raise type(error)("") from error
 
 
+class RefusesItsOwn(ShelfPlugin):
+    """It refuses what is said to be its own."""
+
+    def choose(self, asked: str, definition: Definition, request: LockRequest) -> Package:
+        raise ResolutionFailed("the shelf is closed", hint="come again tomorrow")
+
+
+class WorksOnOneHost(Resolver):
+    """It refuses on every machine but one."""
+
+    def before(self, definition: Definition, resolution: Resolution) -> None:
+        if platform.node() == "another-host":
+            raise ResolutionFailed(f"the shelf is not for {platform.node()}")
+
+
 class LocksThePlace(ShelfPlugin):
     """It locks where the file lies on this machine."""
 
@@ -465,6 +482,13 @@ class GivesAList(CountsFiles):
     @hookimpl
     def compute_hash(self, definition: Definition, lock: Lock) -> Any:
         return list(super().compute_hash(definition, lock) or ())
+
+
+class MissesAFile(Hasher):
+    """It refuses what is said to be its own."""
+
+    def fact(self, definition: Definition, lock: Lock) -> Any:
+        raise NotFound("there is no shelf.yml beside the definition")
 
 
 class HashesByChance(Hasher):
@@ -666,6 +690,13 @@ class Builder(ShelfPlugin):
     def fill(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
         super().fill(definition, lock, request)
         self.also(definition, lock, request)
+
+
+class RefusesToBuild(Builder):
+    """It refuses what is said to be its own."""
+
+    def also(self, definition: Definition, lock: Lock, request: BuildRequest) -> None:
+        raise BuildFailed("the shelf has not what was locked")
 
 
 class WritesTheTime(Builder):
@@ -900,6 +931,13 @@ class TakesOnEveryTarget(RunsHere):
     @hookimpl
     def run_target(self, run: RunRequest, image: Image) -> Any:
         return super().run_target(replace(run, target="here"), image)
+
+
+class RefusesToRun(RunsHere):
+    """It refuses what is said to be its own."""
+
+    def begin(self, run: RunRequest, image: Image) -> RunHandle:
+        raise TargetError("nobody is here")
 
 
 class StartsAndDeclines(RunsHere):

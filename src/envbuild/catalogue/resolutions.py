@@ -17,6 +17,9 @@ _RESOLUTION = (
     "SELECT definition_digest, platform, python, lock_digest, environment_id, source, resolved_at FROM resolutions"
 )
 
+_MOST_TELLING = " ORDER BY source LIKE 'sha256:%', number DESC LIMIT 1"
+"""One by an id itself says less than one by a file or a name, from which paths are meant."""
+
 
 class Resolutions(Part):
     """The part of the catalogue that knows resolutions."""
@@ -71,9 +74,9 @@ class Resolutions(Part):
         return _resolution(row) if row else None
 
     def resolution_by(self, definition_digest: Digest | str, environment_id: Digest | str) -> Resolution | None:
-        """The last resolution of a definition that led to an environment; ``None`` if none did."""
+        """The last resolution of a definition that led to an environment, as `resolution_of`; ``None`` if none did."""
         row = self._db.one(
-            f"{_RESOLUTION} WHERE definition_digest = ? AND environment_id = ? ORDER BY number DESC LIMIT 1",
+            f"{_RESOLUTION} WHERE definition_digest = ? AND environment_id = ?{_MOST_TELLING}",
             *(str(definition_digest), str(environment_id)),
         )
         return _resolution(row) if row else None
@@ -88,7 +91,7 @@ class Resolutions(Part):
         """
         wanted = str(environment_id)
         wanted = wanted if wanted.startswith("sha256:") else f"sha256:{wanted}"
-        by = " WHERE environment_id = ? ORDER BY source LIKE 'sha256:%', number DESC LIMIT 1"
+        by = f" WHERE environment_id = ?{_MOST_TELLING}"
         row = self._db.one(_RESOLUTION + by, wanted)
         if row is None and len(wanted) > len("sha256:"):
             ids = self._db.read(

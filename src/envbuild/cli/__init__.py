@@ -14,7 +14,7 @@ from io import TextIOWrapper
 from typing import TextIO
 
 from envbuild.cli.usage import UsageError
-from envbuild.errors import EnvbuildError
+from envbuild.errors import EnvbuildError, Stopped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +67,7 @@ def tell(error: BaseException, *, as_json: bool = False) -> int:
     """
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("\ninterrupted\n")
-        return 130
+        return 128 + error.number if isinstance(error, Stopped) else 130
     if isinstance(error, BrokenPipeError):
         _stop_writing()
         return 141

@@ -164,7 +164,7 @@ class BuildImageContract(PluginContract):
             kind=kind, id=ID, platform=lock.platform, path=request.destination, kinds=frozenset({_THEIRS.kind})
         )
         asked = {"definition": definition, "lock": both, "id": ID, "request": replace(request, base=base)}
-        with suppress(EnvbuildError):
+        with suppress(EnvbuildError), self.may_refuse():
             self.ask(plugin, **asked)
         after = tree(request.destination)
         kept = {path: content for path, content in after.items() if path in before}
@@ -229,7 +229,8 @@ class BuildImageContract(PluginContract):
             asked = {"definition": definition, "lock": lock, "id": ID, "root": workspace.root}
             ended = elsewhere.ask("build", reference, variables=theirs, machine=machine, **asked)
             if ended.error:
-                raise ended.error
+                with self.no_refusal():
+                    raise ended.error
             made.append(_installed(workspace, stat.S_IRWXU))
         one, other = elsewhere.MACHINES
         self._alike(f"built with {one}, and with {other}, it is not the same", *made)
@@ -328,7 +329,8 @@ class BuildImageContract(PluginContract):
         if wrong is None:
             return
         try:
-            make(wrong)
+            with self.may_refuse():
+                make(wrong)
         except Damaged:
             return
         except EnvbuildError as error:
@@ -357,7 +359,7 @@ class BuildImageContract(PluginContract):
             self.broken("the value of ${ENVBUILD_TESTING_SECRET} is in the environment", *found[:10])
         self.keeps(secret, "its image", repr(image))
         if tampered:
-            with self.nothing_overheard(secret, capfd), pytest.raises(EnvbuildError) as raised:
+            with self.nothing_overheard(secret, capfd), pytest.raises(EnvbuildError) as raised, self.may_refuse():
                 make(tampered)
             self.keeps(secret, "its error", said_by(raised.value))
 
@@ -381,7 +383,8 @@ class BuildImageContract(PluginContract):
         first, _ = make(lock)
         with watched() as seen, listening() as (proxy, met):
             try:
-                second, _ = make(lock, offline=True, variables={**variables, **proxy})
+                with self.may_refuse():
+                    second, _ = make(lock, offline=True, variables={**variables, **proxy})
             except EnvbuildError:
                 second = first
         if met or seen.asked:
@@ -408,7 +411,8 @@ class BuildImageContract(PluginContract):
             monkeypatch.setenv(name, value)
         plugins = Plugins(())
         plugins.register(plugin, "tested")
-        image, _ = build(_project(definition), lock, ID, workspace, plugins, Wishes(platform=lock.platform))
+        with self.no_refusal():
+            image, _ = build(_project(definition), lock, ID, workspace, plugins, Wishes(platform=lock.platform))
         done = run_program([image.interpreter, "-I", "-c", _VERSION], timeout=60)
         if done.code != 0:
             self.broken(f"its Python does not run: it ends with {done.code}", done.stderr)
@@ -436,7 +440,8 @@ class BuildImageContract(PluginContract):
         ended = elsewhere.ask("build", reference, variables=variables, **asked)
         seconds = time.monotonic() - began
         if ended.error:
-            raise ended.error
+            with self.no_refusal():
+                raise ended.error
         wanted = _installed(workspace)
         for moment in sorted({0, 1, max(1, ended.steps // 2), max(1, ended.steps - 1)}):
             # At the same place, which may be written in it.

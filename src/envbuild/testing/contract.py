@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 import pytest
 
 from envbuild.digest import Digest
-from envbuild.errors import EnvbuildError
+from envbuild.errors import EnvbuildError, PluginError
 from envbuild.fingerprint import Difference, differences
 from envbuild.hookspecs import GROUP
 from envbuild.platform import Platform
@@ -45,6 +45,7 @@ class PluginContract:
     """The hook that the contract is for."""
 
     _promise = ""
+    _minds_refusals = True
     _has_no: Mapping[str, str] = MappingProxyType({})
 
     # What an author gives
@@ -124,6 +125,8 @@ class PluginContract:
         """Know what the test is about, to say it where it fails, and which cases there cannot be."""
         self._promise = inspect.cleandoc(request.function.__doc__ or "")
         self._has_no = has_no
+        # A test of the author's own may ask for whatever it likes, and catch what comes.
+        self._minds_refusals = not request.function.__module__.startswith(__package__)
 
     @pytest.fixture(autouse=True)
     def _process_stays_as_it_is(self) -> Iterator[None]:
@@ -173,7 +176,31 @@ class PluginContract:
         """Ask the plugin, as envbuild does; what is no `EnvbuildError` comes as `PluginError`."""
         plugins = Plugins(())
         plugins.register(plugin, "tested")
-        return plugins.first(self.hook, **arguments)
+        with self.no_refusal():
+            return plugins.first(self.hook, **arguments)
+
+    @contextmanager
+    def may_refuse(self) -> Iterator[None]:
+        """Have the test itself mind what the plugin refuses meanwhile."""
+        before, self._minds_refusals = self._minds_refusals, True
+        try:
+            yield
+        finally:
+            self._minds_refusals = before
+
+    @contextmanager
+    def no_refusal(self) -> Iterator[None]:
+        """Fail if the plugin refuses what it is asked meanwhile, unless it may."""
+        try:
+            yield
+        except PluginError:
+            # It has not meant to: where it went wrong is in the traceback.
+            raise
+        except EnvbuildError as error:
+            if self._minds_refusals:
+                raise
+            said = [*str(error).splitlines(), *([f"hint: {error.hint}"] if error.hint else [])]
+            self.broken(f"it refuses what it is asked, with {type(error).__name__}", *said)
 
     def same(self, what: str, before: Any, after: Any) -> None:
         """Fail, unless the two are equal; what differs is listed."""

@@ -176,7 +176,8 @@ class ResolveDependenciesContract(PluginContract):
             asked = {"name": self.hook, "arguments": arguments, **options}
             ended = elsewhere.ask("hook", reference, variables=variables, **asked)
             if ended.error:
-                raise ended.error
+                with self.no_refusal():
+                    raise ended.error
             sections, after = ended.answer
             return Answer(definition, platform, sections, after["resolution"])
 
@@ -313,7 +314,8 @@ class ResolveDependenciesContract(PluginContract):
         for ours in resolve(definition).resolution.packages:
             theirs = replace(ours, version="0.0.0", artifact=replace(ours.artifact, digest=Digest.of(b"theirs")))
             try:
-                found = resolve(definition, theirs).resolution.packages
+                with self.may_refuse():
+                    found = resolve(definition, theirs).resolution.packages
             except LockError:
                 continue
             same = [str(each) for each in found if each.label == ours.label]
@@ -326,7 +328,8 @@ class ResolveDependenciesContract(PluginContract):
         As `Resolution.pin_python` says: "Fix the Python of the environment; the first plugin to do so decides."
         """
         try:
-            found = resolve(definition, python="3.99.1").resolution.python
+            with self.may_refuse():
+                found = resolve(definition, python="3.99.1").resolution.python
         except EnvbuildError:
             return
         if found != "3.99.1":
@@ -432,7 +435,7 @@ class ResolveDependenciesContract(PluginContract):
         self.keeps(secret, "what it has locked", found.lock.to_toml(), found.content)
         self.keeps(secret, "its progress", found.told)
         if unsatisfiable:
-            with self.nothing_overheard(secret, capfd), pytest.raises(EnvbuildError) as raised:
+            with self.nothing_overheard(secret, capfd), pytest.raises(EnvbuildError) as raised, self.may_refuse():
                 resolve(unsatisfiable)
             self.keeps(secret, "its error", said_by(raised.value))
 
@@ -452,7 +455,8 @@ class ResolveDependenciesContract(PluginContract):
         if impossible is None:
             return
         try:
-            found = resolve(impossible)
+            with self.may_refuse():
+                found = resolve(impossible)
         except (ResolutionFailed, PythonNotFound, NotFound, Damaged) as error:
             if not str(error).strip():
                 self.broken("it refuses what cannot be had without a word")
@@ -471,7 +475,8 @@ class ResolveDependenciesContract(PluginContract):
         before = resolve(definition)
         with watched() as seen, listening() as (proxy, met):
             try:
-                found = resolve(definition, offline=True, variables={**variables, **proxy})
+                with self.may_refuse():
+                    found = resolve(definition, offline=True, variables={**variables, **proxy})
             except EnvbuildError:
                 found = before
         if met or seen.asked:

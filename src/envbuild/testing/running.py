@@ -274,7 +274,8 @@ class RunTargetContract(PluginContract):
         if image.kind == "oci":
             other = Image(kind="prefix", id=_ID, platform=image.platform, path=tmp_path)
         try:
-            handle = self.ask(plugin, run=request_of(""), image=other)
+            with self.may_refuse():
+                handle = self.ask(plugin, run=request_of(""), image=other)
         except TargetError:
             return
         if handle is not None:
@@ -561,7 +562,8 @@ class RunTargetContract(PluginContract):
         """
         name = "no-such-program-at-all"
         try:
-            run = start((name,))
+            with self.may_refuse():
+                run = start((name,))
         except TargetError as error:
             if name not in str(error) or not error.hint:
                 self.broken(f"a program that is not there is refused without its name, or without a hint: {error}")
