@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,20 @@ def test_bytes_replaced_on_the_index_are_damage_and_nothing_is_built(desk: Desk,
     assert desk.left_behind() == []
     index.files[DEMO["2.0"].filename].served = None
     assert desk.build().run("demo") == "demo 2.0"
+
+
+def test_what_a_lock_has_for_another_python_is_not_left_out_in_silence(desk: Desk, index: Index) -> None:
+    desk.requirements("demo", "fancy", index=index)
+    desk.envbuild("lock")
+    lock = desk.lock()
+    elsewhere = [
+        replace(each, marker='python_version < "3"') if each.name == "demo" else each for each in lock.packages
+    ]
+    desk.write("pylock.toml", replace(lock, packages=tuple(elsewhere)).to_toml())
+
+    said = desk.refused("build").err
+
+    assert 'not meant for this Python and machine: demo 2.0, for python_version < "3"' in said
 
 
 def test_a_source_archive_replaced_on_the_index_is_damage(desk: Desk, index: Index) -> None:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from envbuild import (
     BuildFailed,
     BuildRequest,
@@ -136,6 +138,7 @@ def _fill(
         raise _unsafe(unsafe, replace(lock, packages=here), request)
     if code != 0:
         raise _failure(_said(complaint), definition, request)
+    _check_complete(prefix, packages)
 
 
 @contextmanager
@@ -205,6 +208,20 @@ def _here(package: Package, definition: Definition, lock: Lock, request: BuildRe
 
 def _distributions(prefix: Path) -> set[Path]:
     return set(prefix.glob("lib/python*/site-packages/*.dist-info"))
+
+
+def _check_complete(prefix: Path, packages: Iterable[Package]) -> None:
+    """See to it that all of ``packages`` are there: uv passes over those whose marker does not hold, and says nothing.
+
+    :raises BuildFailed: some are not.
+    """
+    there = {
+        canonicalize_name(each.name.removesuffix(".dist-info").rpartition("-")[0]) for each in _distributions(prefix)
+    }
+    lacking = [each for each in packages if canonicalize_name(each.name) not in there]
+    if lacking:
+        named = "; ".join(f"{each}, for {each.marker}" if each.marker else str(each) for each in lacking)
+        raise BuildFailed(f"what is in the lock is not meant for this Python and machine: {named}", hint="lock again")
 
 
 def _see_to_wheel(package: Package, lock: Lock, request: BuildRequest) -> None:
