@@ -117,14 +117,14 @@ LANG = "C"
 [tool.envbuild.options]
 index-url = "https://me:pw@one.test"
 [tool.uv.sources]
-rich = {workspace = true}
+rich = {git = "https://host.test/rich", tag = "v1"}
 """,
     )
 
     assert definition == Definition(
         name="other",
         python="3.12",
-        pip=tuple(map(Requirement, ("extra", "flask>=3", "rich"))),
+        pip=tuple(map(Requirement, ("extra", "flask>=3", "rich @ git+https://host.test/rich@v1"))),
         wheels=(WheelRef("demo-1.0-py3-none-any.whl", Digest.of(b"")),),
         secrets=("TOKEN",),
         as_of=datetime.date(2026, 1, 31),
@@ -259,26 +259,30 @@ def test_a_script_says_what_it_needs(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "instead"),
+    ("source", "text"),
     [
-        ("{git = 'https://host.test/lib', rev = 'main'}", "write 'NAME @ git+URL' under dependencies"),
-        ("{url = 'https://host.test/lib-1.tar.gz'}", "write 'NAME @ URL' under dependencies"),
-        ("{path = 'lib', editable = true}", "name the path under [tool.envbuild] too"),
-        ("[{index = 'torch'}, {path = 'lib', marker = \"sys_platform == 'linux'\"}]", "name the path"),
+        ("{git = 'https://host.test/lib', rev = 'main'}", "lib @ git+https://host.test/lib@main"),
+        ("{url = 'https://host.test/lib-1.tar.gz'}", "lib @ https://host.test/lib-1.tar.gz"),
+        ("{path = 'here/lib', editable = true}", "./here/lib"),
     ],
 )
-def test_a_package_that_uv_would_take_from_elsewhere_is_not_taken_from_an_index(
-    tmp_path: Path, source: str, instead: str
+def test_a_package_that_uv_would_take_from_elsewhere_is_taken_from_there(
+    tmp_path: Path, source: str, text: str
 ) -> None:
-    text = f"# /// script\n# dependencies = ['Lib>=1']\n# [tool.uv.sources]\n# lib = {source}\n# ///\n"
+    (tmp_path / "here/lib").mkdir(parents=True)
+    (tmp_path / "here/lib/pyproject.toml").write_text("[project]\nname = 'lib'\n")
+    block = f"# /// script\n# dependencies = ['Lib>=1']\n# [tool.uv.sources]\n# lib = {source}\n# ///\n"
 
-    with pytest.raises(DefinitionError) as refused:
+    assert texts(read(script(tmp_path, block))) == [text]
+
+
+def test_a_script_is_no_member_of_a_workspace(tmp_path: Path) -> None:
+    text = "# /// script\n# dependencies = ['lib']\n# [tool.uv.sources]\n# lib = {workspace = true}\n# ///\n"
+
+    with pytest.raises(DefinitionError, match="there is no workspace that this belongs to") as refused:
         read(script(tmp_path, text))
 
-    (problem,) = refused.value.problems
-    assert problem.line == 4
-    assert "the lib of an index may be another package" in problem.message
-    assert instead in problem.message
+    assert refused.value.problems[0].line == 4
 
 
 @pytest.mark.parametrize(
@@ -286,18 +290,15 @@ def test_a_package_that_uv_would_take_from_elsewhere_is_not_taken_from_an_index(
     [
         ("lib @ git+https://host.test/lib@main", "# lib = {git = 'https://host.test/lib', rev = 'main'}\n"),
         ("lib", "# lib = {path = 'here/lib'}\n# [tool.envbuild]\n# pip = ['./here/lib']\n"),
-        ("lib", "# lib = {index = 'corp'}\n"),
         ("lib", "# other = {path = 'other'}\n"),
     ],
 )
-def test_a_source_of_uvs_may_stand_where_its_package_is_asked_for_all_the_same(
-    tmp_path: Path, dependency: str, rest: str
-) -> None:
+def test_a_source_of_uvs_asks_for_nothing_twice(tmp_path: Path, dependency: str, rest: str) -> None:
     (tmp_path / "here/lib").mkdir(parents=True)
     (tmp_path / "here/lib/pyproject.toml").write_text("[project]\nname = 'lib'\n")
     text = f"# /// script\n# dependencies = ['{dependency}']\n# [tool.uv.sources]\n{rest}# ///\n"
 
-    assert dependency.partition(" ")[0] in {each.text.partition(" ")[0] for each in read(script(tmp_path, text)).pip}
+    assert len(read(script(tmp_path, text)).pip) == 1
 
 
 def test_a_script_in_another_encoding_is_read_as_python_reads_it(tmp_path: Path) -> None:

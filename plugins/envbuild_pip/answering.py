@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from envbuild import Definition, Digest, LockError, LockRequest, Package, ResolutionFailed, from_pylock, read_pylock
 from envbuild_pip import asking
 from envbuild_pip.credentials import user_and_password
-from envbuild_pip.projects import declaring
+from envbuild_pip.projects import declaring, folders_of, workspace_files
 
 
 def packages(text: str, *, written_in: Path, root: Path, without: Iterable[str] = ()) -> tuple[Package, ...]:
@@ -116,7 +116,15 @@ def check_hashes(found: Iterable[Package], definition: Definition) -> None:
         raise ResolutionFailed("\n".join(wrong), hint="correct the --hash options, or remove them: a lock has its own")
 
 
-def project_files(definition: Definition, root: Path) -> dict[str, Digest]:
-    """The files of local projects that say what they depend on, with their digests."""
-    files = (file for folder in asking.folders(definition, root) for file in declaring(folder))
-    return {os.path.relpath(file, root).replace(os.sep, "/"): Digest.of(file.read_bytes()) for file in files}
+def project_files(found: Iterable[Package], definition: Definition, root: Path) -> dict[str, Digest]:
+    """The files that say what local projects depend on, and where that comes from, with their digests.
+
+    Among them are those of projects that other projects bring along, and of the workspaces that they belong to.
+    """
+    asked = list(asking.folders(definition, root))
+    brought = sorted(folders_of(found, root) - {each.resolve() for each in asked})
+    files = [(file, root) for folder in asked for file in declaring(folder)]
+    files += [(file, root.resolve()) for folder in brought for file in declaring(folder)]
+    files += [(file, root.resolve()) for folder in (*asked, *brought) for file in workspace_files(folder)]
+    told = {os.path.relpath(file, base).replace(os.sep, "/"): file for file, base in files}
+    return {path: Digest.of(file.read_bytes()) for path, file in told.items()}

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+import tomli_w
+
 from envbuild import Definition, Platform, Requirement
 
 _TRIPLES = {
@@ -40,13 +42,35 @@ def requirements_file(definition: Definition, private: Mapping[str, Path], provi
     :param private: where each private wheel lies, by the package's name.
     :param provided: the same of the stand-ins for what other plugins install.
     """
-    lines = [spelled_out(line(each, definition.root), definition) for each in definition.pip]
+    lines = [spelled_out(line(each, definition.root), definition) for each in definition.pip if not each.index]
     for wheel in definition.wheels:
         extras = f"[{','.join(wheel.extras)}]" if wheel.extras else ""
         marker = f" ; {wheel.marker}" if wheel.marker else ""
         lines.append(f"{wheel.name}{extras} @ {private[wheel.name].as_uri()}{marker}")
     lines += [f"{name} @ {file.as_uri()}" for name, file in provided.items()]
     return "\n".join(lines) + "\n"
+
+
+def bound_projects(requirements: Iterable[Requirement], definition: Definition) -> Iterator[str]:
+    """A ``pyproject.toml`` for each index that packages are bound to: uv has no other words for that.
+
+    >>> demo = Requirement.parse("demo>=1", index="https://packages.host.test/simple")
+    >>> (text,) = bound_projects([demo, demo], Definition(pip=(demo,)))
+    >>> text.count("demo>=1"), 'url = "https://packages.host.test/simple"' in text
+    (1, True)
+    """
+    by_index: dict[str, dict[str, str]] = {}
+    for each in requirements:
+        by_index.setdefault(each.index, {})[each.text] = str(each.name)
+    for number, (index, asked) in enumerate(by_index.items()):
+        name = f"only-index-{number}"
+        url = spelled_out(located(index, definition.root), definition)
+        uv = {
+            "sources": {each: {"index": name} for each in asked.values()},
+            "index": [{"name": name, "url": url, "explicit": True}],
+        }
+        project = {"name": f"asked-of-{name}", "version": "0", "dependencies": list(asked)}
+        yield tomli_w.dumps({"project": project, "tool": {"uv": uv}})
 
 
 def spelled_out(text: str, definition: Definition) -> str:
@@ -114,7 +138,7 @@ def compile_arguments(
     """
     options = definition.options
     arguments = ["pip", "compile", "--format=pylock.toml", "--generate-hashes", "--no-header"]
-    arguments += ["--no-annotate", "--no-sources", *_for(python, interpreter, platform)]
+    arguments += ["--no-annotate", *_for(python, interpreter, platform)]
     if definition.as_of:
         arguments.append(f"--exclude-newer={cutoff(definition.as_of)}")
     if options.no_index:

@@ -80,6 +80,7 @@ def _of_definition(definition: Definition, variables: Mapping[str, str]) -> Iter
     options = definition.options
     texts = [each.text for each in (*definition.pip, *definition.constraints)]
     texts += [options.index_url or "", *options.extra_index_urls, *options.find_links]
+    texts += [each.index for each in definition.pip]
     urls = (found for text in texts for found in URL.findall(text))
     yield from (filled_in(url, variables) for url in (*definition.credentials.values(), *urls) if "@" in url)
 

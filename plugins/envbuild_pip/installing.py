@@ -200,7 +200,8 @@ def _here(package: Package, definition: Definition, lock: Lock, request: BuildRe
         if not path.exists():
             raise BuildFailed(f"{package}: {path} is not there any more", hint="put it back, or lock again")
         return replace(package, artifact=replace(artifact, path=str(path)))
-    if artifact.url and artifact.kind in ("archive", "vcs"):
+    if artifact.url:
+        # uv looks for credentials among its indexes, and the index that a package is bound to is none of them.
         return replace(package, artifact=replace(artifact, url=opened(artifact.url, definition, request.variables)))
     return package
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from envbuild import (
@@ -29,7 +30,7 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
     """Pin Python, unless it is pinned, and the pip requirements around what is there already."""
     if resolution.python is not None and not (definition.pip or definition.wheels or definition.pylock):
         return None
-    from envbuild_pip import answering, locked, resolving
+    from envbuild_pip import answering, locked, projects, resolving
 
     resolving.pin_python(definition, platform, resolution)
     root = definition.root
@@ -39,9 +40,11 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
     if definition.pip or definition.wheels:
         found = resolving.resolve(definition, platform, resolution)
         answering.check_hashes(found, definition)
-        resolution.add(*answering.sized(found, definition, resolution.request))
+        projects.check_builds(found, definition.root or Path.cwd())
+        installed = projects.without_left_out(found, definition)
+        resolution.add(*answering.sized(installed, definition, resolution.request))
         if root:
-            resolution.made_from(answering.project_files(definition, root))
+            resolution.made_from(answering.project_files(found, definition, root))
     return ("pip",)
 
 

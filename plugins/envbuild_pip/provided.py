@@ -63,7 +63,7 @@ def explained(complaint: str, provided: Mapping[str, Package]) -> str:
 def _is_met(requirement: Requirement, package: Package) -> bool:
     """Whether the package is what is required, as it stands."""
     version = version_of(package)
-    if requirement.editable or requirement.hashes or requirement.is_path:
+    if requirement.editable or requirement.hashes or requirement.index or requirement.is_path:
         return False
     try:
         asked = Pep508(requirement.text)

@@ -9,20 +9,32 @@ said that it may be; who has said so once need not repeat it while the lock keep
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import tomli_w
 from packaging.utils import canonicalize_name
 
-from envbuild import Definition, LockRequest, Package, Platform, PythonNotFound, Resolution, ResolutionFailed
+from envbuild import (
+    Definition,
+    LockRequest,
+    Package,
+    Platform,
+    PythonNotFound,
+    Requirement,
+    Resolution,
+    ResolutionFailed,
+)
 from envbuild_pip import answering, asking, extras, interpreters, projects, provided
-from envbuild_pip.credentials import with_indexes, write_private
+from envbuild_pip.credentials import filled_in, with_indexes, write_private
 from envbuild_pip.extras import Extras
 from envbuild_pip.uv import is_network_trouble, run_uv
 
 _LACKING = re.compile(r"Wheels are required for `([^`]+)`")
 """How uv names a package that it would have to build."""
+
+_NAME_OF = re.compile(r"[<>=!~\s\[;]")
 
 _TOO_NEW = re.compile(
     r"`([^`]+)` was filtered by `exclude-newer`.* The latest version satisfying the requirement is v?"
@@ -178,6 +190,7 @@ class _Compile:
         self.target = None if resolution.interpreter and platform == Platform.here() else platform
         interpreter = resolution.interpreter or _any_interpreter(self.request)
         self.interpreter = interpreter
+        self.folders = {each.resolve() for each in asking.folders(definition, self.root)}
         self.private = {
             each.name: wheel_file(each, self.request.scratch, self.request.store) for each in self._wheels()
         }
@@ -200,7 +213,8 @@ class _Compile:
         asked = asking.requirements_file(self.definition, self.private, self.provided)
         bounds = [asking.line(each, self.root) for each in self.definition.constraints]
         constraints = asking.spelled_out("\n".join(bounds), self.definition)
-        text, complaint = self._compile(asked, constraints, only_binary, self.request.previous is not None)
+        bound = [each for each in self.definition.pip if each.index]
+        text, complaint = self._compile(asked, constraints, only_binary, self.request.previous is not None, bound)
         if text is None:
             return None, provided.explained(complaint, self.others)
         # What is missed of a wheel that has been looked into is missed by everybody who installs it.
@@ -210,6 +224,11 @@ class _Compile:
             return self.run(only_binary)
         without = {*self.private, *self.provided}
         found = answering.packages(text, written_in=self.request.scratch, root=self.root, without=without)
+        folders = projects.folders_of(found, self.root)
+        come, self.folders = folders - self.folders, self.folders | folders
+        if any(map(projects.is_dynamic, come)):
+            # What these say of themselves may have come from uv's cache, and from another day.
+            return self.run(only_binary)
         return found, ""
 
     def _look_into(self, missed: Mapping[str, Iterable[str]]) -> None:
@@ -248,11 +267,21 @@ class _Compile:
         return newer or "no wheels with a matching" in complaint
 
     def _wheels_of(self, wanted: str) -> tuple[bool, str]:
-        text, complaint = self._compile(f"{wanted}\n", "", [":all:"], previous=False, extra=["--no-deps"])
+        name = canonicalize_name(_NAME_OF.split(wanted, maxsplit=1)[0])
+        bound = [_only(wanted, each) for each in self.definition.pip if each.index and each.name == name]
+        bound = bound or [Requirement(wanted, index=each) for each in projects.indexes_of(name, self.folders)]
+        plain = "" if bound else f"{wanted}\n"
+        text, complaint = self._compile(plain, "", [":all:"], False, bound, extra=["--no-deps"])
         return text is not None, complaint
 
     def _compile(
-        self, asked: str, constraints: str, only_binary: Iterable[str], previous: bool, extra: Iterable[str] = ()
+        self,
+        asked: str,
+        constraints: str,
+        only_binary: Iterable[str],
+        previous: bool,
+        bound: Sequence[Requirement] = (),
+        extra: Iterable[str] = (),
     ) -> tuple[str | None, str]:
         scratch = self.request.scratch
         source, bounds, output = scratch / "requirements.in", scratch / "constraints.txt", scratch / "pylock.toml"
@@ -272,15 +301,28 @@ class _Compile:
             offline=self.request.offline,
         )
         # uv takes the metadata of a project for current as long as its pyproject.toml stays the same.
-        names = [projects.name_of(folder) for folder in asking.folders(self.definition, self.root)]
+        names = [projects.name_of(folder) for folder in sorted(self.folders)]
         arguments += [f"--refresh-package={name}" for name in names if name]
+        files = [str(source)]
+        for number, project in enumerate(asking.bound_projects(bound, self.definition)):
+            # uv knows a file of this kind by its name.
+            file = scratch / f"bound-{number}" / "pyproject.toml"
+            file.parent.mkdir(exist_ok=True)
+            write_private(file, filled_in(project, self.request.variables))
+            files.append(str(file))
         # A warning is all that uv has to say of an extra that a stand-in lacks.
         arguments += [] if self.provided else ["--quiet"]
-        command = [*arguments, *extra, f"--constraints={bounds}", f"--output-file={output}", str(source)]
+        command = [*arguments, *extra, f"--constraints={bounds}", f"--output-file={output}", *files]
         code, _, complaint = run_uv(command, variables=self.variables, directory=scratch)
         if code != 0:
             return None, complaint.replace(str(scratch) + "/", "")
         return output.read_text(encoding="utf-8"), complaint
+
+
+def _only(wanted: str, requirement: Requirement) -> Requirement:
+    """``requirement`` with other versions."""
+    _, semicolon, marker = requirement.text.partition(";")
+    return replace(requirement, text=f"{wanted} {semicolon} {marker.strip()}".rstrip())
 
 
 def _kept(packages: Iterable[Package]) -> str:

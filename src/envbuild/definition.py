@@ -127,6 +127,7 @@ class Definition:
     def is_local(self) -> bool:
         """Whether it asks for files or folders of the machine that it was written on."""
         places = [*self.options.find_links, *(each.text for each in (*self.pip, *self.constraints))]
+        places += [each.index for each in self.pip]
         places.append(_build_context(self.docker))
         return "/" in (self.interpreter or "") or any(place.startswith(("./", "../", "/")) for place in places)
 
@@ -187,12 +188,14 @@ class Definition:
         """
         pip: list[Any] = []
         for each in self.pip:
-            if each.editable or each.hashes:
+            if each.editable or each.hashes or each.index:
                 written: dict[str, Any] = {"requirement": each.text}
                 if each.editable:
                     written["editable"] = True
                 if each.hashes:
                     written["hashes"] = list(each.hashes)
+                if each.index:
+                    written["index"] = each.index
                 pip.append(written)
             else:
                 pip.append(each.text)
@@ -273,7 +276,8 @@ class Definition:
     ) -> Definition:
         """Make the definition that has this `content`.
 
-        >>> asked = Definition(python="3.11", pip=(Requirement.parse("./lib", editable=True),), secrets=("TOKEN",))
+        >>> bound = Requirement.parse("churn>=2", index="https://packages.host.test/simple")
+        >>> asked = Definition(python="3.11", pip=(Requirement.parse("./lib", editable=True), bound))
         >>> Definition.from_content(asked.content()).content() == asked.content()
         True
         """
@@ -329,12 +333,15 @@ def _build_context(docker: Mapping[str, Any]) -> str:
 
 def _requirement_content(requirement: Requirement) -> str:
     flags = ("-e " if requirement.editable else "") + requirement.text
-    return " ".join((flags, *(f"--hash={digest}" for digest in requirement.hashes)))
+    index = [f"--index={requirement.index}"] if requirement.index else []
+    return " ".join((flags, *index, *(f"--hash={digest}" for digest in requirement.hashes)))
 
 
 def _requirement_form(written: str) -> dict[str, Any]:
-    text, *hashes = written.split(" --hash=")
-    return {"requirement": text.removeprefix("-e "), "editable": text.startswith("-e "), "hashes": hashes}
+    rest, *hashes = written.split(" --hash=")
+    text, _, index = rest.partition(" --index=")
+    form = {"requirement": text.removeprefix("-e "), "editable": text.startswith("-e "), "hashes": hashes}
+    return form | ({"index": index} if index else {})
 
 
 def _wheel_content(wheel: WheelRef) -> str:

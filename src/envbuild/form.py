@@ -77,17 +77,20 @@ def day(value: Any) -> datetime.date:
 
 
 def requirement(value: Any) -> Requirement:
-    """Read a requirement: a text, or a mapping of ``requirement``, ``editable`` and ``hashes``.
+    """Read a requirement: a text, or a mapping of ``requirement``, ``editable``, ``hashes`` and ``index``.
 
     :raises ValueError: it is none.
     """
     if isinstance(value, Mapping):
-        unknown = set(value) - {"requirement", "editable", "hashes"}
+        unknown = set(value) - {"requirement", "editable", "hashes", "index"}
         if unknown or "requirement" not in value:
-            raise ValueError("a requirement is a text, or a mapping of requirement, editable and hashes")
+            raise ValueError("a requirement is a text, or a mapping of requirement, editable, hashes and index")
         hashes = value.get("hashes", ())
         return Requirement.parse(
-            text(value["requirement"]), editable=bool(value.get("editable")), hashes=[text(h) for h in hashes]
+            text(value["requirement"]),
+            editable=bool(value.get("editable")),
+            hashes=[text(h) for h in hashes],
+            index=text(value["index"]) if "index" in value else "",
         )
     return Requirement.parse(text(value))
 

@@ -94,11 +94,18 @@ class Requirement:
         folder that starts with ``./`` or ``../`` (an absolute path stays absolute).
     :param editable: install it so that edits of its source are seen (``-e``); paths only.
     :param hashes: ``sha256:…`` of the artifacts that may be installed for it; empty for any.
+    :param index: the one index that the package may come from, a URL or a path as in `PipOptions`; empty for any of
+        the definition's. Only a package that is asked for by name can have one.
     """
 
     text: str
     editable: bool = False
     hashes: tuple[str, ...] = ()
+    index: str = ""
+
+    def __post_init__(self) -> None:
+        if self.index and (self.editable or self.name is None or "@" in self.text.partition(";")[0]):
+            raise ValueError(f"only a package that is asked for by name comes from an index: {self.text!r}")
 
     @property
     def is_path(self) -> bool:
@@ -113,7 +120,7 @@ class Requirement:
         return canonicalize_name(Pep508(self.text).name)
 
     @classmethod
-    def parse(cls, text: str, *, editable: bool = False, hashes: Iterable[str] = ()) -> Requirement:
+    def parse(cls, text: str, *, editable: bool = False, hashes: Iterable[str] = (), index: str = "") -> Requirement:
         """Read ``text`` and bring it into the one spelling that all equal requirements share.
 
         :raises ValueError: it is neither a PEP 508 requirement, nor a URL, nor a path.
@@ -124,9 +131,9 @@ class Requirement:
         text = text.strip()
         ordered = tuple(sorted(hashes))
         if text.startswith(("./", "../", "/")):
-            return cls(text.rstrip("/") or "/", editable, ordered)
+            return cls(text.rstrip("/") or "/", editable, ordered, index)
         if "://" in re.split(r"[\s;@]", text, maxsplit=1)[0]:
-            return cls(without_credentials(text), editable, ordered)
+            return cls(without_credentials(text), editable, ordered, index)
         try:
             parsed = Pep508(text)
         except InvalidRequirement as error:
@@ -135,7 +142,7 @@ class Requirement:
         parsed.extras = {canonicalize_name(each) for each in parsed.extras}
         if parsed.url:
             parsed.url = without_credentials(parsed.url)
-        return cls(str(parsed), editable, ordered)
+        return cls(str(parsed), editable, ordered, without_credentials(index))
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -49,6 +49,7 @@ def requirement(package: Package, behind: str = "") -> str:
 def index_lines(packages: Iterable[Package], definition: Definition) -> list[str]:
     """Where pip has to look, unless that is only where it looks anyway."""
     asked = [definition.options.index_url, *definition.options.extra_index_urls]
+    asked += [each.index for each in definition.pip if each.index]
     used = {each.index: None for each in packages if each.index}
     # Not every lock says which index a package was found on: any of those that were asked, then.
     unsaid = any(each.index is None and each.kind == "pip" for each in packages)

@@ -30,6 +30,7 @@ class Asked:
     options: OptionsSoFar = field(default_factory=OptionsSoFar)
     credentials: dict[str, str] = field(default_factory=dict)
     included: set[tuple[Path, bool]] = field(default_factory=set)
+    replaced: set[tuple[Path, tuple[str, ...], str]] = field(default_factory=set)
 
     def add(self, found: Requirement | WheelRef, *, constraint: bool = False) -> None:
         """Ask for ``found`` too."""

@@ -14,7 +14,7 @@ from typing import Any
 from envbuild.definition import Definition
 from envbuild.reading import yaml
 from envbuild.reading.asked import Asked, assemble
-from envbuild.reading.requirement import read_constraint, read_requirement
+from envbuild.reading.requirement import bound, read_constraint, read_requirement
 from envbuild.reading.requirements import read_lines
 from envbuild.reading.sources import Place, Sources
 from envbuild.requirement import WheelRef
@@ -67,16 +67,23 @@ def _read_item(key: str, value: Any, place: Place, asked: Asked) -> None:
 
 def _read_mapping(value: Mapping[str, Any], place: Place, asked: Asked, *, constraint: bool) -> None:
     text, editable, hashes = value.get("requirement"), value.get("editable", False), value.get("hashes", [])
+    index = value.get("index", "")
     if (
-        set(value) - {"requirement", "editable", "hashes"}
+        set(value) - {"requirement", "editable", "hashes", "index"}
         or not isinstance(text, str)
         or not isinstance(editable, bool)
         or not isinstance(hashes, list)
+        or not isinstance(index, str)
     ):
-        raise ValueError("a requirement is a text, or a mapping of requirement, editable (true or false) and hashes")
+        raise ValueError(
+            "a requirement is a text, or a mapping of requirement, editable (true or false), hashes and index"
+        )
     asked.urls_in(text)
     written = [str(each) for each in hashes]
+    if constraint and index:
+        raise ValueError("a constraint asks for no package: the index stands where the package is asked for")
     if constraint:
         asked.add(read_constraint(text, written), constraint=True)
     else:
-        asked.add(read_requirement(text, place, asked.sources, editable=editable, hashes=written))
+        found = read_requirement(text, place, asked.sources, editable=editable, hashes=written)
+        asked.add(bound(found, asked.location(index, place)) if index else found)

@@ -3,16 +3,19 @@
 What is installed is the project's dependencies, and with ``pyproject.toml:NAME`` those of the dependency group
 (PEP 735) or else the extra of that name too. A project that has a build system is installed itself, editable, and
 brings its dependencies along; ``package = false`` under ``[tool.envbuild]`` leaves it out. ``[tool.envbuild]``
-has the keys of ``envbuild.yml``, and ``build``, which is for `envbuild.backend` alone.
+has the keys of ``envbuild.yml``, and ``build``, which is for `envbuild.backend` alone. Where packages come from may be
+said as uv has it (`uv`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from packaging.markers import Marker
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
@@ -21,10 +24,14 @@ from envbuild.definition import Definition
 from envbuild.reading import toml
 from envbuild.reading.asked import Asked, assemble
 from envbuild.reading.full import read_form
+from envbuild.reading.others import refuse_others
 from envbuild.reading.requirement import read_requirement
 from envbuild.reading.sources import Place, Sources
 from envbuild.reading.toml import Toml, table
+from envbuild.reading.uv import OnlyItsDependencies, UvTables
 from envbuild.requirement import Requirement
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 _OTHERS = ("package", "build")
 """The keys of ``[tool.envbuild]`` that say nothing of what the environment is."""
@@ -51,12 +58,20 @@ def read(path: Path, sources: Sources, group: str | None = None) -> Definition:
     if not isinstance(ours.get("package", True), bool):
         sources.wrong(document.place("package", after="tool.envbuild"), "package: true or false is wanted")
     groups, extras = _chosen(document, group, sources)
-    if is_installable(document.value) and ours.get("package") is not False:
+    tables = UvTables.of_project(document, sources)
+    if not table(ours, "options").keys() & {"index_url", "index-url", "no_index", "no-index"}:
+        tables.indexes(asked)
+    # What was asked for up to here stands in our own table.
+    tables.check_ours(asked.pip)
+    refuse_others(document, _named(document.value), asked)
+    is_package = ours.get("package", table(document.value, "tool", "uv").get("package"))
+    if is_installable(document.value) and is_package is not False:
         asked.add(Requirement(f"./.{'[' + ','.join(extras) + ']' if extras else ''}", editable=True))
+        _check_sources(document, tables, extras, asked)
     else:
-        _dependencies(document, extras, asked)
+        _Dependencies(document, tables, asked).ask(extras)
     for name in groups:
-        _group(document, name, asked, ())
+        _Dependencies(document, tables, asked).ask_group(name, ())
     return assemble(asked, form, document.places_in("tool.envbuild" if ours else "project"), source=path)
 
 
@@ -109,16 +124,60 @@ def wanted_list(document: Toml, parent: Mapping[str, Any], key: str, sources: So
     return [each for each in values if isinstance(each, str)]
 
 
-def standard_requirement(text: str, place: Place, asked: Asked) -> None:
-    """Ask for a requirement where standards admit no more than PEP 508."""
+def standard_requirement(
+    text: str, place: Place, asked: Asked, tables: UvTables, *, extra: str = "", group: str = "", marker: str = ""
+) -> None:
+    """Ask for a requirement where standards admit no more than PEP 508, from where ``tables`` say that it comes.
+
+    :param extra: the extra that it belongs to, ``group`` the dependency group.
+    :param marker: where it is asked for at all.
+    """
     try:
-        Pep508(text)
-        asked.add(read_requirement(text, place, asked.sources))
-        asked.urls_in(text)
+        parsed = Pep508(text)
+        if marker:
+            parsed.marker = Marker(f"({parsed.marker}) and ({marker})" if parsed.marker else marker)
+        elsewhere = tables.find(parsed, asked, extra=extra, group=group)
+        if elsewhere is None:
+            asked.add(read_requirement(str(parsed) if marker else text, place, asked.sources))
+            asked.urls_in(text)
+        for found in elsewhere or ():
+            if isinstance(found, OnlyItsDependencies):
+                _in_its_place(found, asked)
+            else:
+                asked.add(found)
     except InvalidRequirement as error:
         asked.sources.wrong(place, f"{text!r}: {str(error).splitlines()[0]}")
     except ValueError as error:
         asked.sources.wrong(place, error)
+
+
+def _in_its_place(project: OnlyItsDependencies, asked: Asked) -> None:
+    """Ask for what a project depends on, which is not installed itself."""
+    document, sources = project.document, asked.sources
+    optional = table(document.value, "project", "optional-dependencies")
+    extras: list[str] = sorted({canonicalize_name(each) for each in project.extras})
+    unknown = sorted(set(extras) - {canonicalize_name(each) for each in optional})
+    if unknown:
+        sources.wrong(Place(document.file), f"there is no extra {', '.join(unknown)}")
+    step = (document.file, tuple(extras), project.marker)
+    if step not in asked.replaced:
+        # Two projects may well depend on each other.
+        asked.replaced.add(step)
+        _Dependencies(document, UvTables.of_project(document, sources), asked, project.marker).ask(extras)
+
+
+def _named(value: Mapping[str, Any]) -> Iterator[str]:
+    """The packages that a project asks for by name, in any of the standard's lists."""
+    project = table(value, "project")
+    lists = [project.get("dependencies"), *table(project, "optional-dependencies").values()]
+    for listed in (*lists, *table(value, "dependency-groups").values()):
+        for text in listed if isinstance(listed, list) else ():
+            found = _NAME.match(text.strip()) if isinstance(text, str) else None
+            if found and "@" not in text.partition(";")[0]:
+                yield found[0]
+    if isinstance(project.get("dynamic"), list) and "dependencies" in project["dynamic"]:
+        # Then they are what the tool's own table says.
+        yield from table(value, "tool", "poetry", "dependencies")
 
 
 def _nothing(document: Toml) -> str:
@@ -182,25 +241,84 @@ def _normalised(document: Toml, given: Mapping[str, Any], kind: str, sources: So
     return found
 
 
-def _dependencies(document: Toml, extras: list[str], asked: Asked) -> None:
-    """Ask for what the project needs, without the project."""
+def _check_sources(document: Toml, tables: UvTables, extras: list[str], asked: Asked) -> None:
+    """Note what is wrong with the sources of a project that is installed itself: uv honours them when it resolves."""
     project = table(document.value, "project")
-    dynamic = project.get("dynamic", [])
-    for key in ("dependencies", *(["optional-dependencies"] if extras else [])):
-        if isinstance(dynamic, list) and key in dynamic and key not in project:
-            asked.sources.wrong(
-                document.place(key),
-                f"{key} are dynamic, so that only building the project would tell them: "
-                "a [build-system] and a name are needed, or write them down",
-            )
-    for text in wanted_list(document, project, "dependencies", asked.sources):
-        standard_requirement(text, document.place(text), asked)
     optional = table(project, "optional-dependencies")
-    names: dict[str, str] = {canonicalize_name(name): name for name in optional}
-    for extra in _with_own(extras, optional, names, str(project.get("name", ""))):
-        for text in wanted_list(document, optional, names[extra], asked.sources):
-            if not _own_extras(text, str(project.get("name", ""))):
-                standard_requirement(text, document.place(text), asked)
+    lists = [("", project.get("dependencies")), *((canonicalize_name(each), optional[each]) for each in optional)]
+    looked_at = Asked(asked.sources)
+    for extra, listed in lists:
+        for text in listed if isinstance(listed, list) and (not extra or extra in extras) else ():
+            found = _NAME.match(text.strip()) if isinstance(text, str) else None
+            # What else stands there is for the build backend, which may know forms that no standard does.
+            if found and canonicalize_name(found[0]) in tables.entries:
+                standard_requirement(text, document.place(text), looked_at, tables, extra=extra)
+    asked.credentials.update(looked_at.credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class _Dependencies:
+    """What a project depends on, to be asked for without the project.
+
+    :param marker: where it is asked for at all.
+    """
+
+    document: Toml
+    tables: UvTables
+    asked: Asked
+    marker: str = ""
+
+    def ask(self, extras: list[str]) -> None:
+        """Ask for the dependencies of the project and those of its extras."""
+        project = table(self.document.value, "project")
+        dynamic = project.get("dynamic", [])
+        for key in ("dependencies", *(["optional-dependencies"] if extras else [])):
+            if isinstance(dynamic, list) and key in dynamic and key not in project:
+                self.asked.sources.wrong(
+                    self.document.place(key),
+                    f"{key} are dynamic, so that only building the project would tell them: "
+                    "a [build-system] and a name are needed, or write them down",
+                )
+        for text in wanted_list(self.document, project, "dependencies", self.asked.sources):
+            self._ask(text)
+        optional = table(project, "optional-dependencies")
+        names: dict[str, str] = {canonicalize_name(name): name for name in optional}
+        for extra in _with_own(extras, optional, names, str(project.get("name", ""))):
+            for text in wanted_list(self.document, optional, names[extra], self.asked.sources):
+                if not _own_extras(text, str(project.get("name", ""))):
+                    self._ask(text, extra=extra)
+
+    def ask_group(self, name: str, trail: tuple[str, ...]) -> None:
+        """Ask for what a dependency group holds, and those that it includes (PEP 735)."""
+        groups, sources = table(self.document.value, "dependency-groups"), self.asked.sources
+        names: dict[str, str] = {canonicalize_name(each): each for each in groups}
+        items = groups[names[name]]
+        if not isinstance(items, list):
+            sources.wrong(self.document.place(names[name]), f"{names[name]}: a list is wanted")
+            return
+        for item in items:
+            if isinstance(item, str):
+                self._ask(item, after="dependency-groups", group=trail[0] if trail else name)
+                continue
+            included = item.get("include-group") if isinstance(item, Mapping) and len(item) == 1 else None
+            if not isinstance(included, str):
+                said = 'a requirement, or {include-group = "NAME"}, is wanted'
+                sources.wrong(self.document.place(names[name], after="dependency-groups"), f"{names[name]}: {said}")
+                continue
+            normal = canonicalize_name(included)
+            place = self.document.place(included, after="dependency-groups")
+            if normal in (*trail, name):
+                circle = " → ".join((*trail, name, normal))
+                sources.wrong(place, f"a dependency group that includes itself: {circle}")
+            elif normal not in names:
+                there = ", ".join(groups)
+                sources.wrong(place, f"{names[name]} includes {included!r}, which is not there ({there})")
+            else:
+                self.ask_group(normal, (*trail, name))
+
+    def _ask(self, text: str, *, after: str = "", extra: str = "", group: str = "") -> None:
+        place = self.document.place(text, after=after)
+        standard_requirement(text, place, self.asked, self.tables, extra=extra, group=group, marker=self.marker)
 
 
 def _with_own(extras: list[str], optional: Mapping[str, Any], names: Mapping[str, str], project: str) -> Iterator[str]:
@@ -221,32 +339,3 @@ def _own_extras(text: str, project: str) -> list[str]:
     if not project or not found or canonicalize_name(found[1]) != canonicalize_name(project):
         return []
     return [canonicalize_name(each.strip()) for each in found[2].split(",") if each.strip()]
-
-
-def _group(document: Toml, name: str, asked: Asked, trail: tuple[str, ...]) -> None:
-    """Ask for what a dependency group holds, and those that it includes (PEP 735)."""
-    groups = table(document.value, "dependency-groups")
-    names: dict[str, str] = {canonicalize_name(each): each for each in groups}
-    items = groups[names[name]]
-    if not isinstance(items, list):
-        asked.sources.wrong(document.place(names[name]), f"{names[name]}: a list is wanted")
-        return
-    for item in items:
-        if isinstance(item, str):
-            standard_requirement(item, document.place(item, after="dependency-groups"), asked)
-            continue
-        included = item.get("include-group") if isinstance(item, Mapping) and len(item) == 1 else None
-        if not isinstance(included, str):
-            said = 'a requirement, or {include-group = "NAME"}, is wanted'
-            asked.sources.wrong(document.place(names[name], after="dependency-groups"), f"{names[name]}: {said}")
-            continue
-        normal = canonicalize_name(included)
-        place = document.place(included, after="dependency-groups")
-        if normal in (*trail, name):
-            circle = " → ".join((*trail, name, normal))
-            asked.sources.wrong(place, f"a dependency group that includes itself: {circle}")
-        elif normal not in names:
-            there = ", ".join(groups)
-            asked.sources.wrong(place, f"{names[name]} includes {included!r}, which is not there ({there})")
-        else:
-            _group(document, normal, asked, (*trail, name))

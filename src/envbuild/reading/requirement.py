@@ -113,6 +113,16 @@ def read_requirement(
     return _from_path(direct, place, sources, checked, editable=editable)
 
 
+def bound(found: Requirement | WheelRef, index: str) -> Requirement:
+    """``found``, to be taken from ``index`` and from nowhere else.
+
+    :raises ValueError: it says itself where it is.
+    """
+    if isinstance(found, WheelRef):
+        raise ValueError(f"{found.filename!r} is on this machine, and comes from no index")
+    return replace(found, index=index)
+
+
 def read_constraint(text: str, hashes: Iterable[str] = ()) -> Requirement:
     """Read a line of a constraint file.
 

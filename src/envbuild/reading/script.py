@@ -1,21 +1,16 @@
 """A script that says in a comment what it needs (PEP 723).
 
-``[tool.envbuild]`` has the keys of ``envbuild.yml``. Of ``[tool.uv]``, the indexes and ``exclude-newer`` are
-honoured, so that a script written for ``uv run`` finds here what it finds there. A source in ``[tool.uv.sources]`` that
-is no index is refused: the package of that name on an index may be anybody's.
+``[tool.envbuild]`` has the keys of ``envbuild.yml``. Of ``[tool.uv]``, the indexes, ``sources`` (`uv`) and
+``exclude-newer`` are honoured, so that a script written for ``uv run`` finds here what it finds there.
 """
 
 from __future__ import annotations
 
 import datetime
 import io
-import os
 import tokenize
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from packaging.utils import canonicalize_name
 
 from envbuild.definition import Definition
 from envbuild.form import did_you_mean
@@ -24,14 +19,9 @@ from envbuild.reading.asked import Asked, assemble
 from envbuild.reading.block import find_blocks, is_empty, is_unclosed
 from envbuild.reading.pyproject import read_tool_table, standard_requirement, wanted_list
 from envbuild.reading.sources import Place, Sources, ordinary
+from envbuild.reading.uv import UvTables
 
 _KEYS = ("requires-python", "dependencies", "tool")
-_INSTEAD = {
-    "git": "write 'NAME @ git+URL' under dependencies, which uv reads too",
-    "url": "write 'NAME @ URL' under dependencies, which uv reads too",
-    "path": "name the path under [tool.envbuild] too, as in pip = ['./PATH']",
-}
-"""The kinds of sources in ``[tool.uv.sources]`` that are no index, and how a script says the same to both of us."""
 
 
 def read(path: Path, sources: Sources) -> Definition:
@@ -42,12 +32,15 @@ def read(path: Path, sources: Sources) -> Definition:
     for key in document.value:
         if key not in _KEYS:
             sources.wrong(document.place(key), f"unknown key {key!r} in '# /// script'{did_you_mean(key, _KEYS)}")
+    tables = UvTables.of_script(document, sources)
+    tables.indexes(asked)
     for text in wanted_list(document, document.value, "dependencies", sources):
-        standard_requirement(text, document.place(text), asked)
+        standard_requirement(text, document.place(text), asked, tables)
     form: dict[str, Any] = {"python": document.value.get("requires-python")}
     form |= _from_uv(document, asked)
+    before = set(asked.pip)
     form |= read_tool_table(document, asked)
-    _refuse_sources(document, asked)
+    tables.check_ours(each for each in asked.pip if each not in before)
     return assemble(asked, form, document.places_in("tool.envbuild"), source=path)
 
 
@@ -87,7 +80,6 @@ def _decoded(data: bytes) -> str:
 def _from_uv(document: toml.Toml, asked: Asked) -> dict[str, Any]:
     """What ``[tool.uv]`` says, in our words."""
     uv = toml.table(document.value, "tool", "uv")
-    place = document.place("uv")
     form: dict[str, Any] = {}
     newest = uv.get("exclude-newer")
     if newest is not None:
@@ -95,42 +87,7 @@ def _from_uv(document: toml.Toml, asked: Asked) -> dict[str, Any]:
             form["as_of"] = last_whole_day(newest)
         except ValueError as error:
             asked.sources.wrong(document.place("exclude-newer"), error)
-    try:
-        _uv_indexes(uv, place, asked)
-    except ValueError as error:
-        asked.sources.wrong(place, f"[tool.uv]: {error}")
     return form
-
-
-def _uv_indexes(uv: Mapping[str, Any], place: Place, asked: Asked) -> None:
-    options = asked.options
-    if isinstance(uv.get("index-url"), str):
-        options.index(asked.location(uv["index-url"], place))
-    options.extra_index_urls += [asked.location(str(each), place) for each in uv.get("extra-index-url") or ()]
-    for index in uv.get("index") or ():
-        if not isinstance(index, Mapping) or not isinstance(index.get("url"), str) or index.get("explicit"):
-            continue
-        if index.get("default"):
-            options.index_url = asked.location(index["url"], place)
-        else:
-            options.extra_index_urls.append(asked.location(index["url"], place))
-
-
-def _refuse_sources(document: toml.Toml, asked: Asked) -> None:
-    """Note which packages uv would take from elsewhere than an index, where nothing else here says so."""
-    there = {each.name for each in asked.pip if each.name and "@" not in each.text}
-    paths = {os.path.normpath(asked.sources.root / each.text) for each in asked.pip if each.is_path}
-    for name, source in toml.table(document.value, "tool", "uv", "sources").items():
-        given = [each for each in (source if isinstance(source, list) else [source]) if isinstance(each, Mapping)]
-        path = next((str(each["path"]) for each in given if "path" in each), None)
-        is_said = path is not None and os.path.normpath(asked.sources.root / path) in paths
-        kind = next((key for key in _INSTEAD if any(key in each for each in given)), None)
-        if kind and not is_said and canonicalize_name(name) in there:
-            asked.sources.wrong(
-                document.place(name, after="tool.uv.sources"),
-                f"{name}: a source of uv's that is no index is not read, and the {name} of an index may be another "
-                f"package: {_INSTEAD[kind]}",
-            )
 
 
 def last_whole_day(newest: object) -> datetime.date:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from envbuild import form as forms
 from envbuild.definition import ENVIRONMENT_NAME, Definition
+from envbuild.errors import DefinitionError, Problem
 from envbuild.reading import conda
 from envbuild.reading.asked import Asked, assemble
 from envbuild.reading.requirements import read_lines
@@ -174,6 +175,10 @@ def option_lines(options: PipOptions) -> Iterator[str]:
 
 
 def _written(requirement: Requirement) -> str:
+    if requirement.index:
+        raise DefinitionError(
+            Problem("pip", None, f"{requirement.text} comes from {requirement.index} alone, and no line can say that")
+        )
     hashes = "".join(f" --hash={each}" for each in requirement.hashes)
     return f"{'-e ' if requirement.editable else ''}{requirement.text}{hashes}"
 
