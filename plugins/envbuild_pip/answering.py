@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 from envbuild import Definition, Digest, LockError, LockRequest, Package, ResolutionFailed, from_pylock, read_pylock
 from envbuild_pip import asking
 from envbuild_pip.credentials import user_and_password
-from envbuild_pip.projects import declaring, folders_of, workspace_files
+from envbuild_pip.projects import declaring, folders_of
+from envbuild_pip.tool_uv import workspace_files
 
 
 def packages(text: str, *, written_in: Path, root: Path, without: Iterable[str] = ()) -> tuple[Package, ...]:

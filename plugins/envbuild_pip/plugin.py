@@ -30,7 +30,7 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
     """Pin Python, unless it is pinned, and the pip requirements around what is there already."""
     if resolution.python is not None and not (definition.pip or definition.wheels or definition.pylock):
         return None
-    from envbuild_pip import answering, locked, projects, resolving
+    from envbuild_pip import answering, locked, resolving, tool_uv
 
     resolving.pin_python(definition, platform, resolution)
     root = definition.root
@@ -40,8 +40,8 @@ def resolve_dependencies(definition: Definition, platform: Platform, resolution:
     if definition.pip or definition.wheels:
         found = resolving.resolve(definition, platform, resolution)
         answering.check_hashes(found, definition)
-        projects.check_builds(found, definition.root or Path.cwd())
-        installed = projects.without_left_out(found, definition)
+        tool_uv.check_builds(found, definition.root or Path.cwd())
+        installed = tool_uv.without_left_out(found, definition)
         resolution.add(*answering.sized(installed, definition, resolution.request))
         if root:
             resolution.made_from(answering.project_files(found, definition, root))

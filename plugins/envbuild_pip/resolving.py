@@ -26,7 +26,7 @@ from envbuild import (
     Resolution,
     ResolutionFailed,
 )
-from envbuild_pip import answering, asking, extras, interpreters, projects, provided
+from envbuild_pip import answering, asking, extras, interpreters, projects, provided, tool_uv
 from envbuild_pip.credentials import filled_in, with_indexes, write_private
 from envbuild_pip.extras import Extras
 from envbuild_pip.uv import is_network_trouble, run_uv
@@ -269,7 +269,7 @@ class _Compile:
     def _wheels_of(self, wanted: str) -> tuple[bool, str]:
         name = canonicalize_name(_NAME_OF.split(wanted, maxsplit=1)[0])
         bound = [_only(wanted, each) for each in self.definition.pip if each.index and each.name == name]
-        bound = bound or [Requirement(wanted, index=each) for each in projects.indexes_of(name, self.folders)]
+        bound = bound or [Requirement(wanted, index=each) for each in tool_uv.indexes_of(name, self.folders)]
         plain = "" if bound else f"{wanted}\n"
         text, complaint = self._compile(plain, "", [":all:"], False, bound, extra=["--no-deps"])
         return text is not None, complaint
