@@ -213,12 +213,15 @@ def _distributions(prefix: Path) -> set[Path]:
 def _check_complete(prefix: Path, packages: Iterable[Package]) -> None:
     """See to it that all of ``packages`` are there: uv passes over those whose marker does not hold, and says nothing.
 
+    Of private wheels that is wanted: they are locked with the marker that they are asked for with.
+
     :raises BuildFailed: some are not.
     """
     there = {
         canonicalize_name(each.name.removesuffix(".dist-info").rpartition("-")[0]) for each in _distributions(prefix)
     }
-    lacking = [each for each in packages if canonicalize_name(each.name) not in there]
+    wanted = [each for each in packages if each.kind == "pip" or not each.marker]
+    lacking = [each for each in wanted if canonicalize_name(each.name) not in there]
     if lacking:
         named = "; ".join(f"{each}, for {each.marker}" if each.marker else str(each) for each in lacking)
         raise BuildFailed(f"what is in the lock is not meant for this Python and machine: {named}", hint="lock again")
