@@ -392,16 +392,21 @@ class _Last:
         """Have plugins introduce themselves."""
         self._worker.ask_for_headings(session.config)
 
-    def pytest_collection_modifyitems(self, session, config, items):
-        """Tell which tests there are."""
+    def pytest_collection_modifyitems(self, items):
+        """Note which tests there are."""
         yield
-        if self._watcher is not None:
-            self._watcher.collected(config, items)
-        self._worker.tell_collected(session, items)
+        # No more than that: from here on an interrupt is to be expected, and pluggy warns of one in what wraps hooks.
+        self._worker.items = [*items]
 
     def pytest_collection_finish(self, session):
-        """Wait until it is known which are to be run, before anybody makes anything of those that there are."""
+        """Tell which tests there are, and wait to hear which are to be run, before anybody makes anything of them.
+
+        It is also called where collecting has come to nothing.
+        """
         if self._worker.items is not None:
+            if self._watcher is not None:
+                self._watcher.collected(session.config, self._worker.items)
+            self._worker.tell_collected(session)
             self._worker.choose(session)
 
 
@@ -521,8 +526,7 @@ class Worker:
             self.skips[path] = list(report.longrepr)
         yield
 
-    def tell_collected(self, session, items):
-        self.items = [*items]
+    def tell_collected(self, session):
         self.line.send("collected", self._collected(session))
 
     def choose(self, session):
